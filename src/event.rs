@@ -1,0 +1,145 @@
+//! The wire types: what subscribers receive. Schema `doorward/event/v1`.
+//!
+//! These are the only types of the project that serialise to JSON events; the JSON Schema in
+//! `config/event-v1.schema.json` describes them and the tests hold the two together. The core
+//! never sees them: the daemon makes them out of decisions.
+
+use serde::{Deserialize, Serialize};
+
+/// The value of `schema` in every event.
+pub const SCHEMA: &str = "doorward/event/v1";
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventType {
+    /// A subject of the gallery was recognised.
+    Match,
+    /// A face was seen well, and nobody in the gallery is like it.
+    Unknown,
+    /// A face was like somebody, but the evidence did not suffice.
+    NoMatch,
+    /// A face was there for the whole visit, but never good enough to be compared.
+    QualityReject,
+    /// The camera has gone, or is back. `reason` says which.
+    Camera,
+}
+
+/// What the event means for a door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The person is who the event says.
+    Accept,
+    /// The person is nobody who belongs here.
+    Reject,
+    /// Nothing can be said.
+    Inconclusive,
+}
+
+/// The subject that came second, and how close.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunnerUp {
+    /// The subject's name.
+    pub subject_id: String,
+    /// Similarity of that subject's best template.
+    pub similarity: f32,
+}
+
+/// What the quality gate measured on the best frame of the visit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QualityFields {
+    /// Shorter side of the face box in pixels.
+    pub face_px: f32,
+    /// Contrast of fine detail on the aligned face; see the configuration reference.
+    pub sharpness: f32,
+    /// Mean luma of the aligned face, 0..255.
+    pub brightness: f32,
+    /// Estimated turn of the head to the side, degrees.
+    pub yaw: f32,
+    /// Estimated nod of the head, degrees.
+    pub pitch: f32,
+    /// Tilt of the line through the eyes, degrees.
+    pub roll: f32,
+}
+
+/// Milliseconds that each stage took on the frame that settled the decision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LatencyFields {
+    /// Camera format to RGB.
+    pub decode: f32,
+    /// Face detector.
+    pub detect: f32,
+    /// Alignment and quality.
+    pub align: f32,
+    /// Embedding network.
+    pub embed: f32,
+    /// Gallery search.
+    pub r#match: f32,
+    /// The whole frame.
+    pub total: f32,
+}
+
+/// The embedding model that made the comparison.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelFields {
+    /// Name in the manifest.
+    pub name: String,
+    /// SHA-256 of the file, lower-case hexadecimal.
+    pub sha256: String,
+}
+
+/// One event as published and as kept in the audit trail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VerificationEvent {
+    /// Always [`SCHEMA`].
+    pub schema: String,
+    /// ULID, unique for ever; a subscriber that sees one twice has seen one event.
+    pub event_id: String,
+    /// What happened.
+    pub event_type: EventType,
+    /// The device's name in the configuration.
+    pub device_id: String,
+    /// The machine's boot id.
+    pub boot_id: String,
+    /// Counts this device's events, without gaps, over restarts.
+    pub seq: u64,
+    /// RFC 3339 time of the decision.
+    pub ts: String,
+    /// Whether the system clock was synchronised at `ts`.
+    pub clock_synced: bool,
+    /// RFC 3339 time after which nothing may be opened on the strength of this event.
+    pub expires_at: Option<String>,
+    /// `1:N`, or `1:1` when an identity was claimed; none for camera events.
+    pub mode: Option<String>,
+    /// The identity that was claimed.
+    pub claimed_id: Option<String>,
+    /// Who was recognised; only for a match.
+    pub subject_id: Option<String>,
+    /// Similarity of the best template.
+    pub similarity: Option<f32>,
+    /// Similarity that had to be reached.
+    pub threshold: Option<f32>,
+    /// The second subject.
+    pub runner_up: Option<RunnerUp>,
+    /// Subjects in the gallery.
+    pub gallery_size: Option<u32>,
+    /// Frames of the visit that were compared.
+    pub frames_used: Option<u32>,
+    /// Quality of the best frame.
+    pub quality: Option<QualityFields>,
+    /// The face in the frame: x, y, width, height in pixels.
+    pub bbox: Option<[f32; 4]>,
+    /// Time per stage.
+    pub latency_ms: Option<LatencyFields>,
+    /// The embedding model.
+    pub model: Option<ModelFields>,
+    /// What the event means for a door.
+    pub decision: Verdict,
+    /// Why, in a word that programs can test, such as `too_blurred`.
+    pub reason: String,
+    /// All reasons, most frequent first, when there are several.
+    pub reasons: Vec<String>,
+    /// Sent later than its time: for the record only, never act on it.
+    pub replayed: bool,
+}
