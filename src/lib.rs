@@ -5,6 +5,8 @@
 //! core's types and never each other. `config`, `daemon` and `cli` put them together.
 //! `ARCHITECTURE.md` shows the way of the data.
 
-pub mod camera;
+pub mod config;
 pub mod event;
+pub mod face;
+pub mod gallery;
 pub mod image;

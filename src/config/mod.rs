@@ -1,0 +1,157 @@
+//! The configuration file: TOML, every key with a default, an unknown key an error.
+//!
+//! `config/doorward.toml` is the reference: it shows every key with its default and its meaning,
+//! and a test holds the two together. Secrets never stand in the file itself, only the paths of
+//! the files that hold them.
+
+mod range;
+mod sections;
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+pub use sections::{
+    CameraSection, DecisionSection, DetectionSection, DeviceSection, FormatChoice, MatchingSection,
+    Metric, ModelsSection, MqttSection, QualitySection, ReplaySection, SourceKind, StoreSection,
+};
+
+/// Where the packaged service keeps its configuration.
+pub const DEFAULT_PATH: &str = "/etc/doorward/doorward.toml";
+
+/// What an error about a key points to.
+const REFERENCE: &str = "config/doorward.toml (installed as /usr/share/doc/doorward/doorward.toml) \
+                         explains every key";
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Who this device is.
+    pub device: DeviceSection,
+    /// Where frames come from.
+    pub camera: CameraSection,
+    /// The networks.
+    pub models: ModelsSection,
+    /// Finding faces.
+    pub detection: DetectionSection,
+    /// What a face has to be like to be compared.
+    pub quality: QualitySection,
+    /// Comparing faces.
+    pub matching: MatchingSection,
+    /// From comparisons to decisions.
+    pub decision: DecisionSection,
+    /// The broker.
+    pub mqtt: MqttSection,
+    /// The database.
+    pub store: StoreSection,
+}
+
+/// Why a configuration is refused. The message names the file and, where there is one, the line,
+/// the column and the key.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read the configuration {}: {source}; {REFERENCE}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("the configuration {} is wrong: {message}\n{REFERENCE}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// Line, column, key and what was expected.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads `path`, or the packaged file when none is given. Without a path and without a
+    /// packaged file the defaults hold.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let packaged = Path::new(DEFAULT_PATH);
+        match path {
+            Some(path) => Self::read(path),
+            None if packaged.exists() => Self::read(packaged),
+            None => Ok(Self::default()),
+        }
+    }
+
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        let mut config = Self::parse(&text, path)?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        config.anchor_paths(folder);
+        Ok(config)
+    }
+
+    /// Parses `text`; `path` is only named in errors.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let content = |message: String| ConfigError::Content { path: path.into(), message };
+        let config: Self = toml::from_str(text).map_err(|e| content(e.to_string()))?;
+        config.check().map_err(content)?;
+        Ok(config)
+    }
+
+    /// What no single key shows.
+    fn check(&self) -> Result<(), String> {
+        let decision = &self.decision;
+        if decision.agree > decision.of {
+            return Err(format!(
+                "[decision] agree = {} frames cannot be found among of = {}; agree has to be at \
+                 most of",
+                decision.agree, decision.of
+            ));
+        }
+        let quality = &self.quality;
+        if quality.min_brightness >= quality.max_brightness {
+            return Err(format!(
+                "[quality] min_brightness = {} has to be below max_brightness = {}",
+                quality.min_brightness, quality.max_brightness
+            ));
+        }
+        if self.camera.source == SourceKind::Replay && self.camera.replay.path.is_none() {
+            return Err("[camera] source = \"replay\" needs [camera.replay] path".to_owned());
+        }
+        let mqtt = &self.mqtt;
+        if mqtt.client_cert_file.is_some() != mqtt.client_key_file.is_some() {
+            return Err("[mqtt] client_cert_file and client_key_file go together".to_owned());
+        }
+        if mqtt.password_file.is_some() && mqtt.username.is_none() {
+            return Err("[mqtt] password_file needs username".to_owned());
+        }
+        if mqtt.enabled && !mqtt.tls && !mqtt.is_loopback() && !mqtt.allow_plaintext {
+            return Err(format!(
+                "[mqtt] host = \"{}\" is not this machine, and tls = false would send names and \
+                 the password in the clear; set tls = true, or allow_plaintext = true if you \
+                 accept that",
+                mqtt.host
+            ));
+        }
+        Ok(())
+    }
+
+    /// Relative paths in a file are relative to that file.
+    fn anchor_paths(&mut self, folder: &Path) {
+        let Self { camera, models, mqtt, store, .. } = self;
+        [
+            &mut camera.replay.path,
+            &mut models.directory,
+            &mut mqtt.password_file,
+            &mut mqtt.ca_file,
+            &mut mqtt.client_cert_file,
+            &mut mqtt.client_key_file,
+        ]
+        .into_iter()
+        .flatten()
+        .chain([&mut store.path])
+        .filter(|path| path.is_relative())
+        .for_each(|path| *path = folder.join(&*path));
+    }
+}
+

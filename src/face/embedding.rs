@@ -1,0 +1,28 @@
+//! The embedding: where a face lies on the unit sphere.
+
+/// A face as the network sees it: a vector of unit length.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embedding(Vec<f32>);
+
+impl Embedding {
+    /// Scales `values` to unit length. A vector of zeros, which no network gives for a face, stays
+    /// as it is and is similar to nothing.
+    pub fn new(mut values: Vec<f32>) -> Self {
+        let norm = values.iter().map(|v| v * v).sum::<f32>().sqrt();
+        if norm > 0.0 {
+            values.iter_mut().for_each(|v| *v /= norm);
+        }
+        Self(values)
+    }
+
+    /// The components.
+    pub fn values(&self) -> &[f32] {
+        &self.0
+    }
+
+    /// Cosine of the angle to `other`, -1..=1. Both have to have the same number of components.
+    pub fn cosine(&self, other: &Self) -> f32 {
+        debug_assert_eq!(self.0.len(), other.0.len());
+        self.0.iter().zip(&other.0).map(|(a, b)| a * b).sum()
+    }
+}

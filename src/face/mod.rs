@@ -1,0 +1,5 @@
+//! Faces: finding, aligning, following, judging and embedding them.
+
+mod embedding;
+
+pub use embedding::Embedding;

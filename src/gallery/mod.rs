@@ -1,0 +1,5 @@
+//! The gallery: enrolled people, and who a probe is.
+
+mod template;
+
+pub use template::{ModelId, Template};
