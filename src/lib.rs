@@ -1,12 +1,21 @@
 //! doorward: a face at the camera becomes a decision on MQTT.
 //!
-//! The rooms, each using only those before it: `kernels`, `image`, `inference`, `face`,
-//! `gallery`, `decision`, `pipeline`. At the edges stand `camera`, `store`, `mqtt`; they know the
-//! core's types and never each other. `config`, `daemon` and `cli` put them together.
+//! The rooms, each using only those before it: `image`, `inference`, `face`, `gallery`,
+//! `decision`, `pipeline`. At the edges stand `camera`, `store`, `mqtt`; they know the core's
+//! types and never each other. `config`, `setup`, `daemon` and `cli` put them together.
 //! `ARCHITECTURE.md` shows the way of the data.
 
+pub mod camera;
+pub mod cli;
 pub mod config;
+pub mod daemon;
+pub mod decision;
 pub mod event;
 pub mod face;
 pub mod gallery;
 pub mod image;
+pub mod inference;
+pub mod mqtt;
+pub mod pipeline;
+pub mod setup;
+pub mod store;

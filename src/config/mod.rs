@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use sections::{
-    CameraSection, DecisionSection, DetectionSection, DeviceSection, FormatChoice, MatchingSection,
+    CameraSection, DecisionSection, DetectionSection, DeviceId, DeviceSection, FormatChoice, MatchingSection,
     Metric, ModelsSection, MqttSection, QualitySection, ReplaySection, SourceKind, StoreSection,
 };
 
@@ -82,8 +82,10 @@ impl Config {
     }
 
     fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.into(),
+            source,
+        })?;
         let mut config = Self::parse(&text, path)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         config.anchor_paths(folder);
@@ -92,7 +94,10 @@ impl Config {
 
     /// Parses `text`; `path` is only named in errors.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let content = |message: String| ConfigError::Content { path: path.into(), message };
+        let content = |message: String| ConfigError::Content {
+            path: path.into(),
+            message,
+        };
         let config: Self = toml::from_str(text).map_err(|e| content(e.to_string()))?;
         config.check().map_err(content)?;
         Ok(config)
@@ -138,7 +143,13 @@ impl Config {
 
     /// Relative paths in a file are relative to that file.
     fn anchor_paths(&mut self, folder: &Path) {
-        let Self { camera, models, mqtt, store, .. } = self;
+        let Self {
+            camera,
+            models,
+            mqtt,
+            store,
+            ..
+        } = self;
         [
             &mut camera.replay.path,
             &mut models.directory,
@@ -154,4 +165,3 @@ impl Config {
         .for_each(|path| *path = folder.join(&*path));
     }
 }
-

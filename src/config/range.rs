@@ -15,6 +15,7 @@ macro_rules! ranged {
             }
 
             /// A value known to lie in the range when the program was written.
+            #[allow(dead_code, reason = "not every key has a default")]
             pub(crate) const fn of(value: $inner) -> Self {
                 assert!(value >= $low && value <= $high);
                 Self(value)

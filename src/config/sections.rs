@@ -63,7 +63,9 @@ pub struct DeviceSection {
 
 impl Default for DeviceSection {
     fn default() -> Self {
-        Self { id: DeviceId("door".to_owned()) }
+        Self {
+            id: DeviceId("door".to_owned()),
+        }
     }
 }
 
@@ -87,7 +89,9 @@ impl TryFrom<String> for DeviceId {
         if (1..=64).contains(&id.len()) && id.chars().all(fits) {
             Ok(Self(id))
         } else {
-            Err(format!("\"{id}\" is no device id: expected 1 to 64 of A-Z a-z 0-9 - _ ."))
+            Err(format!(
+                "\"{id}\" is no device id: expected 1 to 64 of A-Z a-z 0-9 - _ ."
+            ))
         }
     }
 }
@@ -172,7 +176,12 @@ pub struct ReplaySection {
 
 impl Default for ReplaySection {
     fn default() -> Self {
-        Self { path: None, fps: Fps::of(10), fast: false, repeat: false }
+        Self {
+            path: None,
+            fps: Fps::of(10),
+            fast: false,
+            repeat: false,
+        }
     }
 }
 
@@ -192,7 +201,12 @@ pub struct ModelsSection {
 
 impl Default for ModelsSection {
     fn default() -> Self {
-        Self { directory: None, manifest: "manifest.toml".into(), detector: None, embedder: None }
+        Self {
+            directory: None,
+            manifest: "manifest.toml".into(),
+            detector: None,
+            embedder: None,
+        }
     }
 }
 
@@ -208,7 +222,10 @@ pub struct DetectionSection {
 
 impl Default for DetectionSection {
     fn default() -> Self {
-        Self { max_side: Pixels::of(320), score: None }
+        Self {
+            max_side: Pixels::of(320),
+            score: None,
+        }
     }
 }
 
@@ -274,7 +291,12 @@ pub struct MatchingSection {
 
 impl Default for MatchingSection {
     fn default() -> Self {
-        Self { metric: Metric::Cosine, fmr: Rate::of(1e-4), fpir: Rate::of(1e-4), threshold: None }
+        Self {
+            metric: Metric::Cosine,
+            fmr: Rate::of(1e-4),
+            fpir: Rate::of(1e-4),
+            threshold: None,
+        }
     }
 }
 
@@ -367,7 +389,9 @@ impl MqttSection {
     /// The port to connect to.
     pub fn port(&self) -> u16 {
         let usual = if self.tls { 8883 } else { 1883 };
-        self.port.and_then(|port| port.get().try_into().ok()).unwrap_or(usual)
+        self.port
+            .and_then(|port| port.get().try_into().ok())
+            .unwrap_or(usual)
     }
 }
 

@@ -1,5 +1,14 @@
 //! The gallery: enrolled people, and who a probe is.
+//!
+//! Templates are compared here and nowhere else, always through the identity of the model that
+//! made them. How they are kept on disk is the business of `store`.
 
+mod calibration;
+mod metric;
+mod search;
 mod template;
 
+pub use calibration::{Calibration, CalibrationError, ThresholdPolicy};
+pub use metric::Metric;
+pub use search::{Candidate, Gallery, Match, ModelMismatch};
 pub use template::{ModelId, Template};

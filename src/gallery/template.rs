@@ -27,16 +27,32 @@ pub struct Template {
 
 impl Template {
     /// Quantises an embedding symmetrically, its largest component on 127.
-    #[expect(clippy::cast_possible_truncation, reason = "rounded and within -127..=127")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "rounded and within -127..=127"
+    )]
     pub fn new(embedding: &Embedding, model_id: ModelId) -> Self {
         let peak = embedding.values().iter().fold(0f32, |m, v| m.max(v.abs()));
         let scale = if peak > 0.0 { peak / 127.0 } else { 1.0 };
-        let values = embedding.values().iter().map(|v| (v / scale).round() as i8).collect();
-        Self { model_id, scale, values }
+        let values = embedding
+            .values()
+            .iter()
+            .map(|v| (v / scale).round() as i8)
+            .collect();
+        Self {
+            model_id,
+            scale,
+            values,
+        }
     }
 
     /// The embedding as the template remembers it, again of unit norm.
     pub fn embedding(&self) -> Embedding {
-        Embedding::new(self.values.iter().map(|&v| f32::from(v) * self.scale).collect())
+        Embedding::new(
+            self.values
+                .iter()
+                .map(|&v| f32::from(v) * self.scale)
+                .collect(),
+        )
     }
 }

@@ -66,7 +66,7 @@ impl PixelFormat {
     }
 
     /// Bytes that a whole image of this format has to have, its last row without padding;
-    /// 0 for compressed formats.
+    /// 0 for compressed formats. A `stride` below the packed one counts as the packed one.
     pub fn min_len(self, width: u32, height: u32, stride: u32) -> usize {
         let row = self.packed_stride(width) as usize;
         let rows = match self {
@@ -76,7 +76,7 @@ impl PixelFormat {
         };
         match rows {
             0 => 0,
-            n => (n - 1) * stride as usize + row,
+            n => (n - 1) * row.max(stride as usize) + row,
         }
     }
 }

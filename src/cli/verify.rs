@@ -1,0 +1,48 @@
+//! `doorward verify`: two photos, one person or two.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use serde_json::json;
+
+use super::{Context, photos::face_of};
+use crate::gallery::Template;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A photo.
+    first: PathBuf,
+    /// Another photo.
+    second: PathBuf,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
+    let (mut extractor, id) = context.setup.extractor()?;
+    let gallery = context.setup.gallery(extractor.embedder(), id.clone())?;
+    let mut template = |path: &PathBuf| -> Result<Template> {
+        Ok(Template::new(
+            &face_of(path, &mut extractor)?.embedding,
+            id.clone(),
+        ))
+    };
+    let (first, second) = (template(&args.first)?, template(&args.second)?);
+    let (similarity, threshold) = gallery.verify(&first, &second)?;
+    let same = similarity >= threshold;
+    context.answer(
+        &json!({ "similarity": similarity, "threshold": threshold, "match": same }),
+        || {
+            let verdict = if same {
+                "the same person"
+            } else {
+                "not the same person"
+            };
+            format!("{verdict}: similarity {similarity:.3}, threshold {threshold:.3}")
+        },
+    );
+    Ok(if same {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
+}

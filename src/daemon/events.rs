@@ -1,0 +1,155 @@
+//! From decisions to events: the only place where core types become wire types.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use ulid::Ulid;
+
+use crate::decision::{Decision, Outcome};
+use crate::event::{
+    EventType, LatencyFields, ModelFields, QualityFields, RunnerUp, SCHEMA, Verdict,
+    VerificationEvent,
+};
+use crate::face::Quality;
+use crate::pipeline::{Pipeline, Timings};
+use crate::setup::Setup;
+
+/// systemd-timesyncd makes this file once the clock has been set.
+const CLOCK_SYNCED: &str = "/run/systemd/timesync/synchronized";
+
+/// Makes events of this device and run.
+pub(super) struct EventMaker {
+    device_id: String,
+    boot_id: String,
+    model: ModelFields,
+    valid: SignedDuration,
+}
+
+impl EventMaker {
+    pub(super) fn new(setup: &Setup, pipeline: &Pipeline) -> Self {
+        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        let valid = Duration::from_secs_f64(setup.config.decision.valid_s.get());
+        Self {
+            device_id: setup.config.device.id.as_str().to_owned(),
+            boot_id: boot_id.map_or_else(|_| "unknown".to_owned(), |id| id.trim().to_owned()),
+            model: ModelFields {
+                name: pipeline.embedder().name().to_owned(),
+                sha256: pipeline.gallery().model_id().0.clone(),
+            },
+            valid: SignedDuration::try_from(valid).unwrap_or(SignedDuration::ZERO),
+        }
+    }
+
+    /// The event of a decision that was made at `now`.
+    pub(super) fn decision(
+        &self,
+        decision: &Decision,
+        gallery_size: usize,
+        timings: &Timings,
+        now: Timestamp,
+    ) -> VerificationEvent {
+        let (event_type, verdict) = match decision.outcome {
+            Outcome::Match => (EventType::Match, Verdict::Accept),
+            Outcome::Unknown => (EventType::Unknown, Verdict::Reject),
+            Outcome::NoMatch => (EventType::NoMatch, Verdict::Inconclusive),
+            Outcome::QualityReject => (EventType::QualityReject, Verdict::Inconclusive),
+        };
+        let comparison = decision.comparison.as_ref();
+        let best = comparison.and_then(|c| c.best.as_ref());
+        let runner_up = comparison.and_then(|c| c.runner_up.as_ref());
+        let expires = now
+            .checked_add(self.valid)
+            .ok()
+            .filter(|_| verdict == Verdict::Accept);
+        let face = decision.face;
+        VerificationEvent {
+            expires_at: expires.map(|t| t.to_string()),
+            mode: Some("1:N".to_owned()),
+            subject_id: decision.subject.clone(),
+            similarity: best.map(|c| c.similarity),
+            threshold: comparison.map(|c| c.threshold),
+            runner_up: runner_up.map(|c| RunnerUp {
+                subject_id: c.subject.clone(),
+                similarity: c.similarity,
+            }),
+            gallery_size: u32::try_from(gallery_size).ok(),
+            frames_used: Some(decision.compared),
+            quality: Some(quality(&decision.quality)),
+            bbox: Some([face.x, face.y, face.width, face.height]),
+            latency_ms: Some(latency(timings)),
+            model: Some(self.model.clone()),
+            decision: verdict,
+            reason: decision
+                .reasons
+                .first()
+                .copied()
+                .unwrap_or_default()
+                .to_owned(),
+            reasons: decision.reasons.iter().map(|&r| r.to_owned()).collect(),
+            ..self.blank(event_type, now)
+        }
+    }
+
+    /// The camera has gone or come back; `reason` says which.
+    pub(super) fn camera(&self, reason: &str, now: Timestamp) -> VerificationEvent {
+        VerificationEvent {
+            reason: reason.to_owned(),
+            reasons: vec![reason.to_owned()],
+            ..self.blank(EventType::Camera, now)
+        }
+    }
+
+    fn blank(&self, event_type: EventType, now: Timestamp) -> VerificationEvent {
+        VerificationEvent {
+            schema: SCHEMA.to_owned(),
+            event_id: Ulid::generate().to_string(),
+            event_type,
+            device_id: self.device_id.clone(),
+            boot_id: self.boot_id.clone(),
+            seq: 0,
+            ts: now.to_string(),
+            clock_synced: Path::new(CLOCK_SYNCED).exists(),
+            expires_at: None,
+            mode: None,
+            claimed_id: None,
+            subject_id: None,
+            similarity: None,
+            threshold: None,
+            runner_up: None,
+            gallery_size: None,
+            frames_used: None,
+            quality: None,
+            bbox: None,
+            latency_ms: None,
+            model: None,
+            decision: Verdict::Inconclusive,
+            reason: String::new(),
+            reasons: Vec::new(),
+            replayed: false,
+        }
+    }
+}
+
+fn quality(quality: &Quality) -> QualityFields {
+    QualityFields {
+        face_px: quality.face_px,
+        sharpness: quality.sharpness,
+        brightness: quality.brightness,
+        yaw: quality.yaw,
+        pitch: quality.pitch,
+        roll: quality.roll,
+    }
+}
+
+fn latency(timings: &Timings) -> LatencyFields {
+    let ms = |d: Duration| d.as_secs_f32() * 1000.0;
+    LatencyFields {
+        decode: ms(timings.decode),
+        detect: ms(timings.detect),
+        align: ms(timings.align),
+        embed: ms(timings.embed),
+        r#match: ms(timings.search),
+        total: ms(timings.total),
+    }
+}

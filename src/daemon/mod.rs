@@ -1,0 +1,294 @@
+//! The daemon: threads, signals, and the way from decisions to stored and published events.
+//!
+//! Three threads: `capture` drains the source into a one-place slot, `vision` takes the newest
+//! frame through the pipeline and stores what was decided, and the main thread runs MQTT and the
+//! signals. Only this room knows all edges.
+
+mod events;
+mod outbox;
+mod vision;
+
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, watch};
+
+use crate::camera::{CameraState, CaptureEnd, Latest, Progress, Stop, capture_loop};
+use crate::config::SourceKind;
+use crate::event::VerificationEvent;
+use crate::mqtt::{DeviceState, Publisher};
+use crate::setup::Setup;
+use crate::store::Store;
+
+use events::EventMaker;
+use outbox::StoredOutbox;
+use vision::Vision;
+
+/// How long a replay's last events may take to reach the broker.
+const LAST_EVENTS: Duration = Duration::from_secs(10);
+
+/// Where events go, besides the store.
+pub trait EventSink: Send {
+    /// Takes an event that is stored.
+    fn deliver(&mut self, event: &VerificationEvent);
+    /// Whether stored events wait in the outbox for a broker.
+    fn uses_outbox(&self) -> bool;
+}
+
+/// Events as JSON lines on standard output.
+pub struct JsonLines;
+
+impl EventSink for JsonLines {
+    fn deliver(&mut self, event: &VerificationEvent) {
+        match serde_json::to_string(event) {
+            Ok(line) => println!("{line}"),
+            Err(error) => log::error!("event {}: {error}", event.event_id),
+        }
+    }
+
+    fn uses_outbox(&self) -> bool {
+        false
+    }
+}
+
+/// Events through the outbox to the broker.
+struct Broker(Arc<Notify>);
+
+impl EventSink for Broker {
+    fn deliver(&mut self, _: &VerificationEvent) {
+        self.0.notify_one();
+    }
+
+    fn uses_outbox(&self) -> bool {
+        true
+    }
+}
+
+/// What the vision thread and the capture thread share with the rest.
+struct Shared {
+    store: Mutex<Store>,
+    state: watch::Sender<DeviceState>,
+    sink: Mutex<Box<dyn EventSink>>,
+    maker: EventMaker,
+}
+
+impl Shared {
+    /// Stores an event, then hands it to the sink. An event that cannot be stored is an error of
+    /// the daemon: it is logged and not sent, because nothing may be sent that is not stored.
+    fn publish(&self, event: VerificationEvent) {
+        let mut sink = lock(&self.sink);
+        let recorded = lock(&self.store).record(event, sink.uses_outbox());
+        match recorded {
+            Ok(recorded) => {
+                if recorded.dropped > 0 {
+                    log::warn!(
+                        "the outbox is full: {} old events left it",
+                        recorded.dropped
+                    );
+                    self.state
+                        .send_modify(|s| s.events_dropped += u64::from(recorded.dropped));
+                }
+                sink.deliver(&recorded.event);
+            }
+            Err(error) => log::error!("an event could not be stored and is not sent: {error}"),
+        }
+    }
+}
+
+/// A lock whose holder cannot leave its value half changed.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Runs until a signal, the end of a replay, or an error that nothing mends.
+///
+/// # Errors
+/// What keeps the daemon from starting or going on.
+pub fn run(setup: Setup, stdout: bool) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(setup, stdout))
+}
+
+async fn serve(setup: Setup, stdout: bool) -> Result<()> {
+    if setup.config.camera.source == SourceKind::Replay {
+        // Unlike a camera, a replay that is not there now will not come.
+        setup.open_source(Instant::now())?;
+    }
+    let store = Store::open(&setup.config.store, Timestamp::now())?;
+    let pipeline = setup.pipeline()?;
+    let maker = EventMaker::new(&setup, &pipeline);
+    let wake = Arc::new(Notify::new());
+    let mqtt = setup.config.mqtt.enabled && !stdout;
+    let sink: Box<dyn EventSink> = if mqtt {
+        Box::new(Broker(Arc::clone(&wake)))
+    } else {
+        Box::new(JsonLines)
+    };
+    let (state, watched) = watch::channel(DeviceState {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        camera: "starting".to_owned(),
+        ..DeviceState::default()
+    });
+    let shared = Arc::new(Shared {
+        store: Mutex::new(store),
+        state,
+        sink: Mutex::new(sink),
+        maker,
+    });
+    let (shutdown, stopping) = watch::channel(false);
+    let publisher = mqtt.then(|| {
+        Publisher {
+            section: setup.config.mqtt.clone(),
+            device: setup.config.device.id.clone(),
+            outbox: Arc::new(StoredOutbox(Arc::clone(&shared))),
+            wake: Arc::clone(&wake),
+            state: watched,
+            clock: Arc::new(Timestamp::now),
+            shutdown: stopping,
+        }
+        .spawn()
+    });
+
+    let slot = Arc::new(Latest::new());
+    let stop = Arc::new(Stop::new());
+    let ended = Arc::new(Notify::new());
+    let progress = Arc::new(Progress::default());
+    let mut vision = Vision::new(pipeline, Arc::clone(&shared), Arc::clone(&progress));
+    vision.reload()?;
+    let threads = [
+        spawn("capture", &ended, {
+            let (slot, stop) = (Arc::clone(&slot), Arc::clone(&stop));
+            let (shared, progress) = (Arc::clone(&shared), Arc::clone(&progress));
+            move || capture(&setup, &slot, &stop, &progress, &shared)
+        })?,
+        spawn("vision", &ended, {
+            let slot = Arc::clone(&slot);
+            move || vision.run(&slot)
+        })?,
+    ];
+
+    let end = wait_for_end(&ended).await?;
+    stop.stop();
+    slot.close();
+    let panicked = join(threads);
+    if let Some(running) = publisher {
+        if end == End::Finished {
+            drain(&shared).await;
+        }
+        shutdown.send_replace(true);
+        running.task.await.context("the MQTT task failed")?;
+    }
+    anyhow::ensure!(!panicked, "a thread failed; see the log above");
+    log::info!("stopped");
+    Ok(())
+}
+
+/// A named thread whose end, also by a panic, ends the daemon.
+fn spawn(
+    name: &str,
+    ended: &Arc<Notify>,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>> {
+    struct Tell(Arc<Notify>);
+    impl Drop for Tell {
+        fn drop(&mut self) {
+            self.0.notify_one();
+        }
+    }
+    let tell = Tell(Arc::clone(ended));
+    let body = move || {
+        let _tell = tell;
+        work();
+    };
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .context("cannot start a thread")
+}
+
+/// Why the daemon stops.
+#[derive(PartialEq, Eq)]
+enum End {
+    /// A signal told it to.
+    Told,
+    /// A replay is over, or a thread has failed.
+    Finished,
+}
+
+/// Waits for a thread's end or a signal. A second signal ends the program at once.
+async fn wait_for_end(ended: &Notify) -> Result<End> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => log::info!("stopping on SIGTERM"),
+        _ = interrupt.recv() => log::info!("stopping on SIGINT"),
+        () = ended.notified() => return Ok(End::Finished),
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        std::process::exit(130);
+    });
+    Ok(End::Told)
+}
+
+/// Waits for both threads, which do not take long any more. True if one of them panicked.
+fn join(threads: [JoinHandle<()>; 2]) -> bool {
+    let results = threads.map(JoinHandle::join);
+    results.iter().any(Result::is_err)
+}
+
+/// Gives the broker a moment to take the last events of a replay. What it does not take stays in
+/// the outbox.
+async fn drain(shared: &Shared) {
+    let until = Instant::now() + LAST_EVENTS;
+    while lock(&shared.store).outbox_len().is_ok_and(|n| n > 0) && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The capture thread: keeps the source open and reports its losses.
+fn capture(setup: &Setup, slot: &Latest, stop: &Stop, progress: &Progress, shared: &Shared) {
+    let origin = Instant::now();
+    let open = || setup.open_source(origin);
+    let end = capture_loop(open, slot, stop, progress, |change| {
+        let (camera, event) = match &change {
+            CameraState::Streaming { source } => {
+                log::info!("camera: {source}");
+                ("ok", None)
+            }
+            CameraState::Lost { reason } => {
+                log::warn!("camera lost: {reason}");
+                (
+                    "gone",
+                    Some(shared.maker.camera("camera_lost", Timestamp::now())),
+                )
+            }
+            CameraState::Recovered { source, after, .. } => {
+                log::info!("camera back after {:.1} s: {source}", after.as_secs_f32());
+                (
+                    "ok",
+                    Some(shared.maker.camera("camera_recovered", Timestamp::now())),
+                )
+            }
+        };
+        shared
+            .state
+            .send_modify(|s| camera.clone_into(&mut s.camera));
+        event.into_iter().for_each(|event| shared.publish(event));
+    });
+    if end == CaptureEnd::SourceEnded {
+        log::info!("the replay has ended");
+    }
+}

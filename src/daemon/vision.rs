@@ -1,0 +1,174 @@
+//! The vision thread: frames through the pipeline, decisions to the store.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use jiff::Timestamp;
+
+use super::{Shared, lock};
+use crate::camera::{Latest, Progress, Taken};
+use crate::image::Frame;
+use crate::pipeline::{Pipeline, Step, StepError, Timings};
+
+/// How often the gallery is looked at for changes, and the state is told.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// Frames in a row that are no pictures before it is worth a warning again.
+const BAD_FRAMES: u32 = 100;
+
+pub(super) struct Vision {
+    pipeline: Pipeline,
+    shared: Arc<Shared>,
+    progress: Arc<Progress>,
+    /// The gallery's revision in the store when it was read.
+    revision: Option<u64>,
+    bad_frames: u32,
+    frames: u32,
+    since: Instant,
+    timings: Timings,
+}
+
+impl Vision {
+    pub(super) fn new(pipeline: Pipeline, shared: Arc<Shared>, progress: Arc<Progress>) -> Self {
+        Self {
+            pipeline,
+            shared,
+            progress,
+            revision: None,
+            bad_frames: 0,
+            frames: 0,
+            since: Instant::now(),
+            timings: Timings::default(),
+        }
+    }
+
+    /// Reads the gallery again when it has changed in the store.
+    ///
+    /// # Errors
+    /// What the store says; the gallery in memory stays.
+    pub(super) fn reload(&mut self) -> Result<()> {
+        let model = self.pipeline.gallery().model_id().clone();
+        let store = lock(&self.shared.store);
+        let revision = store.gallery_revision()?;
+        if self.revision == Some(revision) {
+            return Ok(());
+        }
+        let (templates, foreign) = (
+            store.templates(&model)?,
+            store.templates_of_other_models(&model)?,
+        );
+        drop(store);
+        if foreign > 0 {
+            log::warn!(
+                "{foreign} templates are of another model than {model} and cannot be used; enrol \
+                 these people again"
+            );
+        }
+        let gallery = self.pipeline.gallery_mut();
+        gallery.fill(templates)?;
+        self.revision = Some(revision);
+        let size = gallery.len();
+        log::info!(
+            "gallery: {size} subjects, threshold {:.3}",
+            gallery.threshold()
+        );
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        self.shared.state.send_modify(|s| s.gallery_size = size);
+        Ok(())
+    }
+
+    /// Takes frames until the slot is closed.
+    pub(super) fn run(mut self, slot: &Latest) {
+        loop {
+            match slot.take(HOUSEKEEPING) {
+                Taken::Frame(frame) => {
+                    if let Err(error) = self.frame(&frame) {
+                        log::error!("recognition failed: {error}");
+                        return;
+                    }
+                }
+                Taken::TimedOut => {}
+                Taken::Closed => break,
+            }
+            self.keep_house(slot);
+        }
+        let decisions = self.pipeline.finish();
+        self.publish(&Step {
+            decisions,
+            timings: self.timings,
+            ..Step::default()
+        });
+    }
+
+    fn frame(&mut self, frame: &Frame) -> Result<(), StepError> {
+        match self.pipeline.step(frame) {
+            Ok(step) => {
+                self.bad_frames = 0;
+                self.frames += 1;
+                self.timings = step.timings;
+                let Timings {
+                    decode,
+                    detect,
+                    align,
+                    embed,
+                    search,
+                    total,
+                } = step.timings;
+                log::debug!(
+                    "frame {}: {} faces, decode {decode:?}, detect {detect:?}, align {align:?}, \
+                     embed {embed:?}, match {search:?}, total {total:?}",
+                    frame.sequence,
+                    step.faces.len()
+                );
+                self.publish(&step);
+                Ok(())
+            }
+            Err(StepError::Image(error)) => {
+                if self.bad_frames.is_multiple_of(BAD_FRAMES) {
+                    log::warn!("frame {} is skipped: {error}", frame.sequence);
+                }
+                self.bad_frames += 1;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn publish(&self, step: &Step) {
+        let size = self.pipeline.gallery().len();
+        for decision in &step.decisions {
+            log::info!(
+                "visit {}: {:?} {} ({})",
+                decision.track.0,
+                decision.outcome,
+                decision.subject.as_deref().unwrap_or("-"),
+                decision.reasons.join(", ")
+            );
+            let now = Timestamp::now();
+            self.shared.publish(
+                self.shared
+                    .maker
+                    .decision(decision, size, &step.timings, now),
+            );
+        }
+    }
+
+    fn keep_house(&mut self, slot: &Latest) {
+        let passed = self.since.elapsed();
+        if passed < HOUSEKEEPING {
+            return;
+        }
+        if let Err(error) = self.reload() {
+            log::error!("the gallery could not be read again: {error:#}");
+        }
+        #[expect(clippy::cast_precision_loss, reason = "frames of a second")]
+        let rate = self.frames as f32 / passed.as_secs_f32();
+        (self.frames, self.since) = (0, Instant::now());
+        let dropped = slot.replaced() + self.progress.dropped.load(Ordering::Relaxed);
+        self.shared.state.send_modify(|s| {
+            s.frames_per_second = (rate * 10.0).round() / 10.0;
+            s.frames_dropped = dropped;
+        });
+    }
+}

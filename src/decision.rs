@@ -1,0 +1,293 @@
+//! From comparisons to decisions: a pure state machine over time.
+//!
+//! It sees, per frame and track, either a comparison or the reasons why there was none, and says
+//! once per visit what came of it. It reads no clock, touches no device and publishes nothing.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::face::{FaceBox, Quality, QualityReason, TrackId};
+use crate::gallery::{Candidate, Match};
+
+/// When evidence suffices.
+#[derive(Clone, Copy, Debug)]
+pub struct DecisionRules {
+    /// Frames that must agree (n).
+    pub agree: usize,
+    /// Among the last so many compared frames of a visit (m).
+    pub of: usize,
+    /// Lead over the second subject, in similarity.
+    pub margin: f32,
+    /// For so long the same subject gives no new decision.
+    pub cooldown: Duration,
+}
+
+/// What one frame says of one track.
+#[derive(Clone, Debug)]
+pub struct Observation {
+    /// The face in the frame.
+    pub face: FaceBox,
+    /// What the quality gate measured.
+    pub quality: Quality,
+    /// What came of it.
+    pub evidence: Evidence,
+}
+
+/// Evidence of one frame.
+#[derive(Clone, Debug)]
+pub enum Evidence {
+    /// The quality gate refused the face.
+    Refused(Vec<QualityReason>),
+    /// The face was compared with the gallery.
+    Compared(Match),
+}
+
+/// What came of a visit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// A subject was recognised.
+    Match,
+    /// Good frames, and nobody is like them.
+    Unknown,
+    /// Somebody is like them, but not clearly or not often enough.
+    NoMatch,
+    /// No or too few good frames.
+    QualityReject,
+}
+
+/// A decision on one visit.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The visit.
+    pub track: TrackId,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Who was recognised; only for [`Outcome::Match`].
+    pub subject: Option<String>,
+    /// Why, the weightiest first. Words that events carry.
+    pub reasons: Vec<&'static str>,
+    /// Frames of the visit that were compared.
+    pub compared: u32,
+    /// The comparison that speaks for it: the visit's most similar frame, for a match that of the
+    /// subject.
+    pub comparison: Option<Match>,
+    /// The face of that frame, or of the last one.
+    pub face: FaceBox,
+    /// Its quality.
+    pub quality: Quality,
+}
+
+/// What a compared frame votes for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Vote {
+    Subject(String),
+    Ambiguous,
+    Nobody,
+}
+
+/// A visit that is going on.
+#[derive(Debug, Default)]
+struct Visit {
+    votes: VecDeque<Vote>,
+    compared: u32,
+    refused: u32,
+    /// How often each reason was given.
+    refusals: Vec<(QualityReason, u32)>,
+    /// Whether any frame was like somebody.
+    likeness: bool,
+    ambiguous: bool,
+    best: Option<Observation>,
+    last: Option<Observation>,
+    unknown: bool,
+    matched: Option<String>,
+}
+
+/// Decides over visits.
+#[derive(Debug)]
+pub struct Decider {
+    rules: DecisionRules,
+    visits: HashMap<TrackId, Visit>,
+    /// When each subject was last recognised.
+    recognised: HashMap<String, Duration>,
+}
+
+impl Decider {
+    /// Nobody is there yet.
+    pub fn new(rules: DecisionRules) -> Self {
+        Self {
+            rules,
+            visits: HashMap::new(),
+            recognised: HashMap::new(),
+        }
+    }
+
+    /// Takes what a frame at `now` says of a track, and decides if that settles it.
+    ///
+    /// A visit gives at most one match per subject, and at most one `unknown`, which a later match
+    /// may follow: somebody who first looked away shall still come in.
+    pub fn observe(
+        &mut self,
+        track: TrackId,
+        observation: Observation,
+        now: Duration,
+    ) -> Option<Decision> {
+        let rules = self.rules;
+        let visit = self.visits.entry(track).or_default();
+        visit.last = Some(observation.clone());
+        let comparison = match &observation.evidence {
+            Evidence::Refused(reasons) => {
+                visit.refuse(reasons);
+                return None;
+            }
+            Evidence::Compared(comparison) => comparison,
+        };
+        let vote = vote(comparison, rules.margin);
+        visit.compared += 1;
+        visit.likeness |= vote != Vote::Nobody;
+        visit.ambiguous |= vote == Vote::Ambiguous;
+        if visit.votes.len() == rules.of {
+            visit.votes.pop_front();
+        }
+        visit.votes.push_back(vote.clone());
+        if similarity(&observation) >= visit.best.as_ref().map_or(f32::MIN, similarity) {
+            visit.best = Some(observation.clone());
+        }
+        let agreeing = visit.votes.iter().filter(|v| **v == vote).count();
+        match vote {
+            Vote::Subject(subject) if agreeing >= rules.agree => {
+                if visit.matched.as_ref() == Some(&subject) {
+                    return None;
+                }
+                visit.matched = Some(subject.clone());
+                let last = self.recognised.get(&subject);
+                if last.is_some_and(|&at| now.saturating_sub(at) < rules.cooldown) {
+                    return None;
+                }
+                let compared = visit.compared;
+                self.recognised
+                    .retain(|_, at| now.saturating_sub(*at) < rules.cooldown);
+                self.recognised.insert(subject.clone(), now);
+                let reasons = vec!["recognised"];
+                Some(decided(
+                    track,
+                    Outcome::Match,
+                    Some(subject),
+                    reasons,
+                    compared,
+                    observation,
+                ))
+            }
+            Vote::Nobody if agreeing == rules.of && !visit.unknown && visit.matched.is_none() => {
+                visit.unknown = true;
+                let (compared, best) = (visit.compared, visit.best.clone()?);
+                let reasons = vec!["below_threshold"];
+                Some(decided(
+                    track,
+                    Outcome::Unknown,
+                    None,
+                    reasons,
+                    compared,
+                    best,
+                ))
+            }
+            _ => None,
+        }
+    }
+
+    /// Ends a visit, and says what came of it if nothing was said before.
+    ///
+    /// A track with fewer frames than must agree says nothing: it may be a false face.
+    pub fn end(&mut self, track: TrackId) -> Option<Decision> {
+        let visit = self.visits.remove(&track)?;
+        let agree = u32::try_from(self.rules.agree).unwrap_or(u32::MAX);
+        if visit.unknown || visit.matched.is_some() || visit.compared + visit.refused < agree {
+            return None;
+        }
+        let compared = visit.compared;
+        let (outcome, reasons, shown) = if compared < agree {
+            let mut refusals = visit.refusals;
+            refusals.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+            let reasons = refusals.iter().map(|(reason, _)| reason.word()).collect();
+            (Outcome::QualityReject, reasons, visit.last)
+        } else if visit.ambiguous {
+            (Outcome::NoMatch, vec!["ambiguous"], visit.best)
+        } else if visit.likeness {
+            (Outcome::NoMatch, vec!["too_few_agree"], visit.best)
+        } else {
+            (Outcome::Unknown, vec!["below_threshold"], visit.best)
+        };
+        Some(decided(track, outcome, None, reasons, compared, shown?))
+    }
+}
+
+impl Visit {
+    fn refuse(&mut self, reasons: &[QualityReason]) {
+        self.refused += 1;
+        for reason in reasons {
+            match self.refusals.iter_mut().find(|(known, _)| known == reason) {
+                Some((_, count)) => *count += 1,
+                None => self.refusals.push((*reason, 1)),
+            }
+        }
+    }
+}
+
+fn vote(comparison: &Match, margin: f32) -> Vote {
+    let Some(Candidate {
+        subject,
+        similarity,
+    }) = comparison.accepted()
+    else {
+        return Vote::Nobody;
+    };
+    let second = comparison
+        .runner_up
+        .as_ref()
+        .map_or(f32::NEG_INFINITY, |c| c.similarity);
+    if similarity - second >= margin {
+        Vote::Subject(subject.clone())
+    } else {
+        Vote::Ambiguous
+    }
+}
+
+fn similarity(observation: &Observation) -> f32 {
+    match &observation.evidence {
+        Evidence::Compared(Match {
+            best: Some(best), ..
+        }) => best.similarity,
+        _ => f32::MIN,
+    }
+}
+
+fn decided(
+    track: TrackId,
+    outcome: Outcome,
+    subject: Option<String>,
+    reasons: Vec<&'static str>,
+    compared: u32,
+    shown: Observation,
+) -> Decision {
+    let Observation {
+        face,
+        quality,
+        evidence,
+    } = shown;
+    let comparison = match evidence {
+        Evidence::Compared(comparison) => Some(comparison),
+        Evidence::Refused(_) => None,
+    };
+    Decision {
+        track,
+        outcome,
+        subject,
+        reasons,
+        compared,
+        comparison,
+        face,
+        quality,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! Visits as strings of frames, and what comes of them.
+
+use super::*;
+
+const RULES: DecisionRules = DecisionRules {
+    agree: 3,
+    of: 5,
+    margin: 0.05,
+    cooldown: Duration::from_secs(10),
+};
+
+/// `A`, `B`: like that subject; `a`: like A with B close behind; `.`: like nobody; `-`: refused.
+fn observation(frame: char) -> Observation {
+    let candidate = |subject: &str, similarity| {
+        Some(Candidate {
+            subject: subject.into(),
+            similarity,
+        })
+    };
+    let compared = |best, runner_up| {
+        Evidence::Compared(Match {
+            best,
+            runner_up,
+            threshold: 0.5,
+        })
+    };
+    let evidence = match frame {
+        'A' => compared(candidate("A", 0.8), candidate("B", 0.2)),
+        'B' => compared(candidate("B", 0.7), None),
+        'a' => compared(candidate("A", 0.8), candidate("B", 0.78)),
+        '.' => compared(candidate("A", 0.3), candidate("B", 0.2)),
+        _ => Evidence::Refused(vec![QualityReason::TooDark, QualityReason::TooSmall]),
+    };
+    Observation {
+        face: FaceBox::default(),
+        quality: Quality::default(),
+        evidence,
+    }
+}
+
+/// Plays a visit at ten frames a second from `start` on and gives its decisions: the number of
+/// the frame (`end` when the visit ended) and what was decided.
+fn play(decider: &mut Decider, track: u64, frames: &str, start: u64) -> Vec<String> {
+    let word = |d: &Decision| {
+        let subject = d.subject.clone().unwrap_or_default();
+        format!("{:?} {subject}[{}]", d.outcome, d.reasons.join(","))
+    };
+    let mut said = Vec::new();
+    for (i, frame) in (0u64..).zip(frames.chars()) {
+        let now = Duration::from_millis(start * 1000 + i * 100);
+        let decision = decider.observe(TrackId(track), observation(frame), now);
+        said.extend(decision.iter().map(|d| format!("{i} {}", word(d))));
+    }
+    said.extend(
+        decider
+            .end(TrackId(track))
+            .iter()
+            .map(|d| format!("end {}", word(d))),
+    );
+    said
+}
+
+#[test]
+fn visits_and_their_decisions() {
+    let cases: [(&str, &[&str]); 14] = [
+        ("AAAAAAAAAA", &["2 Match A[recognised]"]),
+        ("A-A--A", &["5 Match A[recognised]"]),
+        ("A..A.A", &["end NoMatch [too_few_agree]"]),
+        (".A.AA", &["4 Match A[recognised]"]),
+        ("..........", &["4 Unknown [below_threshold]"]),
+        (
+            ".....AAA..",
+            &["4 Unknown [below_threshold]", "7 Match A[recognised]"],
+        ),
+        ("....", &["end Unknown [below_threshold]"]),
+        ("aaaaaa", &["end NoMatch [ambiguous]"]),
+        ("AA", &[]),
+        ("AABB", &["end NoMatch [too_few_agree]"]),
+        (
+            "AAABBB",
+            &["2 Match A[recognised]", "5 Match B[recognised]"],
+        ),
+        ("-----", &["end QualityReject [too_dark,too_small]"]),
+        ("--.", &["end QualityReject [too_dark,too_small]"]),
+        ("--", &[]),
+    ];
+    for (frames, expected) in cases {
+        let said = play(&mut Decider::new(RULES), 1, frames, 0);
+        assert_eq!(said, expected, "{frames}");
+    }
+}
+
+#[test]
+fn a_subject_cools_down_over_visits() {
+    let mut decider = Decider::new(RULES);
+    assert_eq!(play(&mut decider, 1, "AAA", 0), ["2 Match A[recognised]"]);
+    assert_eq!(play(&mut decider, 2, "AAAAA", 5), [""; 0], "5 s later");
+    assert_eq!(
+        play(&mut decider, 3, "BBB", 6),
+        ["2 Match B[recognised]"],
+        "somebody else"
+    );
+    assert_eq!(
+        play(&mut decider, 4, "AAA", 11),
+        ["2 Match A[recognised]"],
+        "11 s later"
+    );
+}
+
+#[test]
+fn visits_do_not_mix() {
+    let mut decider = Decider::new(RULES);
+    for track in 0..3 {
+        for _ in 0..2 {
+            let at = Duration::from_millis(track);
+            assert!(
+                decider
+                    .observe(TrackId(track), observation('A'), at)
+                    .is_none()
+            );
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Finding faces: a YuNet-style network, its boxes and five landmarks.
+
+use crate::image::{Fit, Point, RgbImage};
+use crate::inference::{DetectionSpec, ModelError, ModelFile, Network, Outputs};
+
+/// Cell sizes of the network's three grids, in pixels of its input.
+const STRIDES: [usize; 3] = [8, 16, 32];
+/// Both sides of the network's input are multiples of this.
+const STEP: usize = 32;
+/// Input sizes for which a planned network is kept.
+const KEPT_SIZES: usize = 4;
+
+/// An upright rectangle in pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct FaceBox {
+    /// Left edge.
+    pub x: f32,
+    /// Upper edge.
+    pub y: f32,
+    /// Width.
+    pub width: f32,
+    /// Height.
+    pub height: f32,
+}
+
+impl FaceBox {
+    /// Intersection over union, 0..=1.
+    pub fn overlap(&self, other: &Self) -> f32 {
+        let width = (self.x + self.width).min(other.x + other.width) - self.x.max(other.x);
+        let height = (self.y + self.height).min(other.y + other.height) - self.y.max(other.y);
+        let both = width.max(0.0) * height.max(0.0);
+        let either = self.width * self.height + other.width * other.height - both;
+        if either > 0.0 { both / either } else { 0.0 }
+    }
+
+    /// The middle.
+    pub fn centre(&self) -> Point {
+        Point {
+            x: self.x + self.width / 2.0,
+            y: self.y + self.height / 2.0,
+        }
+    }
+}
+
+/// Right eye, left eye, tip of the nose, right and left corner of the mouth; the person's right is
+/// on the left of the image. Pixels.
+pub type Landmarks = [Point; 5];
+
+/// A face that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Detection {
+    /// Where.
+    pub face: FaceBox,
+    /// How surely, 0..=1.
+    pub score: f32,
+    /// Its landmarks.
+    pub landmarks: Landmarks,
+}
+
+/// How the detector is used.
+#[derive(Clone, Copy, Debug)]
+pub struct DetectorSettings {
+    /// Longest side in pixels of what the network sees; larger images are scaled down.
+    pub max_side: usize,
+    /// Least score; the model's own when none is given.
+    pub score: Option<f32>,
+}
+
+/// Finds faces in images of any size.
+pub struct Detector {
+    model: ModelFile,
+    settings: DetectorSettings,
+    spec: DetectionSpec,
+    /// Networks planned for the sizes used last, the latest at the end.
+    networks: Vec<Network>,
+    fit: Fit,
+    canvas: RgbImage,
+}
+
+impl Detector {
+    /// Plans the network for its usual size, so that a model that does not fit is refused here.
+    ///
+    /// # Errors
+    /// What [`Network::new`] says, and [`ModelError::Shape`] for outputs that are not YuNet's.
+    pub fn new(model: ModelFile, settings: DetectorSettings) -> Result<Self, ModelError> {
+        let spec = model.spec.detection.unwrap_or(DetectionSpec {
+            score: 0.6,
+            nms_iou: 0.3,
+        });
+        let (fit, canvas) = (Fit::default(), RgbImage::default());
+        let mut detector = Self {
+            model,
+            settings,
+            spec,
+            networks: Vec::new(),
+            fit,
+            canvas,
+        };
+        let (width, height) = (
+            detector.model.spec.input.width,
+            detector.model.spec.input.height,
+        );
+        detector.detect(&RgbImage::new(width.max(1), height.max(1)))?;
+        Ok(detector)
+    }
+
+    /// Name of the model.
+    pub fn name(&self) -> &str {
+        &self.model.name
+    }
+
+    /// All faces in `image`, the surest first.
+    ///
+    /// # Errors
+    /// What the network says.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "image sides are far below 2^24"
+    )]
+    pub fn detect(&mut self, image: &RgbImage) -> Result<Vec<Detection>, ModelError> {
+        let longest = image.width().max(image.height());
+        let scale = (self.settings.max_side as f32 / longest as f32).min(1.0);
+        let scaled = |side: usize| ((side as f32 * scale).round() as usize).max(1);
+        let (width, height) = (scaled(image.width()), scaled(image.height()));
+        let size = (width.next_multiple_of(STEP), height.next_multiple_of(STEP));
+        self.canvas.reshape(size.0, size.1);
+        self.fit.fit(image, width, height, &mut self.canvas);
+        self.plan(size)?;
+        let Some(network) = self.networks.last_mut() else {
+            return Ok(Vec::new());
+        };
+        let outputs = network.run(&self.canvas)?;
+        let least = self.settings.score.unwrap_or(self.spec.score);
+        let mut found = decode(&outputs, size, least)?;
+        suppress(&mut found, self.spec.nms_iou);
+        for detection in &mut found {
+            let FaceBox {
+                x,
+                y,
+                width,
+                height,
+            } = &mut detection.face;
+            let points = detection
+                .landmarks
+                .iter_mut()
+                .flat_map(|p| [&mut p.x, &mut p.y]);
+            [x, y, width, height]
+                .into_iter()
+                .chain(points)
+                .for_each(|v| *v /= scale);
+        }
+        Ok(found)
+    }
+
+    /// Puts the network for `size` last.
+    fn plan(&mut self, size: (usize, usize)) -> Result<(), ModelError> {
+        match self.networks.iter().position(|n| n.size() == size) {
+            Some(at) => self.networks[at..].rotate_left(1),
+            None => {
+                let model = &self.model;
+                let network = Network::new(&model.name, &model.bytes, &model.spec.input, size)?;
+                if self.networks.len() == KEPT_SIZES {
+                    self.networks.remove(0);
+                }
+                self.networks.push(network);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads YuNet's grids: score `sqrt(cls * obj)`, centre `(cell + d) * stride`, size
+/// `exp(d) * stride`, landmarks `(cell + d) * stride` (Wu et al. 2023).
+#[expect(clippy::cast_precision_loss, reason = "grids are small")]
+fn decode(
+    outputs: &Outputs<'_>,
+    (width, height): (usize, usize),
+    least: f32,
+) -> Result<Vec<Detection>, ModelError> {
+    let mut found = Vec::new();
+    for stride in STRIDES {
+        let (columns, rows) = (width / stride, height / stride);
+        let grid = |name: &str, depth: usize| {
+            outputs.get_sized(&format!("{name}_{stride}"), columns * rows * depth)
+        };
+        let (cls, obj) = (grid("cls", 1)?, grid("obj", 1)?);
+        let (bbox, kps) = (grid("bbox", 4)?, grid("kps", 10)?);
+        let step = stride as f32;
+        for cell in 0..columns * rows {
+            let score = (cls[cell].clamp(0.0, 1.0) * obj[cell].clamp(0.0, 1.0)).sqrt();
+            if score < least || score.is_nan() {
+                continue;
+            }
+            let (column, row) = ((cell % columns) as f32, (cell / columns) as f32);
+            let b = &bbox[cell * 4..][..4];
+            let (w, h) = (b[2].exp() * step, b[3].exp() * step);
+            let centre = Point {
+                x: (column + b[0]) * step,
+                y: (row + b[1]) * step,
+            };
+            let k = &kps[cell * 10..][..10];
+            let landmark = |i: usize| Point {
+                x: (column + k[2 * i]) * step,
+                y: (row + k[2 * i + 1]) * step,
+            };
+            let face = FaceBox {
+                x: centre.x - w / 2.0,
+                y: centre.y - h / 2.0,
+                width: w,
+                height: h,
+            };
+            found.push(Detection {
+                face,
+                score,
+                landmarks: std::array::from_fn(landmark),
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Non-maximum suppression: sorts by falling score and drops every box that overlaps a surer one
+/// by more than `limit`.
+fn suppress(found: &mut Vec<Detection>, limit: f32) {
+    found.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let mut kept: Vec<Detection> = Vec::new();
+    for candidate in found.drain(..) {
+        if kept
+            .iter()
+            .all(|k| k.face.overlap(&candidate.face) <= limit)
+        {
+            kept.push(candidate);
+        }
+    }
+    *found = kept;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn face(x: f32, score: f32) -> Detection {
+        let face = FaceBox {
+            x,
+            y: 0.0,
+            width: 10.0,
+            height: 10.0,
+        };
+        Detection {
+            face,
+            score,
+            landmarks: Landmarks::default(),
+        }
+    }
+
+    #[test]
+    fn overlap_is_intersection_over_union() {
+        let a = face(0.0, 1.0).face;
+        for (x, expected) in [(0.0, 1.0), (5.0, 1.0 / 3.0), (10.0, 0.0), (50.0, 0.0)] {
+            assert!((a.overlap(&face(x, 1.0).face) - expected).abs() < 1e-6);
+        }
+        assert!(FaceBox::default().overlap(&FaceBox::default()).abs() < f32::EPSILON);
+    }
+
+    #[test]
+    fn the_surest_of_overlapping_faces_stays() {
+        let mut found = vec![
+            face(0.0, 0.7),
+            face(1.0, 0.9),
+            face(30.0, 0.8),
+            face(2.0, 0.6),
+        ];
+        suppress(&mut found, 0.3);
+        let left: Vec<_> = found.iter().map(|d| (d.face.x, d.score)).collect();
+        assert_eq!(left, [(1.0, 0.9), (30.0, 0.8)]);
+    }
+}

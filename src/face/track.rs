@@ -1,0 +1,157 @@
+//! Following faces from frame to frame: one track for one visit.
+//!
+//! A track goes on with the nearest face of the next frame, by place and size alone; it never
+//! looks at who somebody is.
+
+use std::time::Duration;
+
+use super::detect::{Detection, FaceBox};
+
+/// Number of a track; never used twice while the program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TrackId(pub u64);
+
+#[derive(Debug)]
+struct Track {
+    id: TrackId,
+    face: FaceBox,
+    seen: Duration,
+}
+
+/// The faces that are being followed.
+#[derive(Debug)]
+pub struct Tracker {
+    tracks: Vec<Track>,
+    next: u64,
+    gap: Duration,
+}
+
+impl Tracker {
+    /// A track that is not seen for `gap` has ended.
+    pub fn new(gap: Duration) -> Self {
+        Self {
+            tracks: Vec::new(),
+            next: 0,
+            gap,
+        }
+    }
+
+    /// Assigns the faces of a frame taken at `now` to tracks, one for each face in their order.
+    pub fn follow(&mut self, found: &[Detection], now: Duration) -> Vec<TrackId> {
+        let mut pairs: Vec<(f32, usize, usize)> = Vec::new();
+        for (t, track) in self.tracks.iter().enumerate() {
+            for (d, detection) in found.iter().enumerate() {
+                let away = remoteness(&track.face, &detection.face);
+                if away < 1.0 {
+                    pairs.push((away, t, d));
+                }
+            }
+        }
+        pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mut of_track = vec![None; self.tracks.len()];
+        let mut of_face = vec![None; found.len()];
+        for (_, t, d) in pairs {
+            if of_track[t].is_none() && of_face[d].is_none() {
+                of_track[t] = Some(d);
+                of_face[d] = Some(t);
+            }
+        }
+        let mut ids = Vec::with_capacity(found.len());
+        for (detection, track) in found.iter().zip(of_face) {
+            let face = detection.face;
+            let id = match track {
+                Some(t) => {
+                    let track = &mut self.tracks[t];
+                    (track.face, track.seen) = (face, now);
+                    track.id
+                }
+                None => {
+                    let id = TrackId(self.next);
+                    self.next += 1;
+                    self.tracks.push(Track {
+                        id,
+                        face,
+                        seen: now,
+                    });
+                    id
+                }
+            };
+            ids.push(id);
+        }
+        ids
+    }
+
+    /// Forgets the tracks that have ended by `now` and returns them.
+    pub fn ended(&mut self, now: Duration) -> Vec<TrackId> {
+        let gap = self.gap;
+        let over = self
+            .tracks
+            .extract_if(.., |track| now.saturating_sub(track.seen) >= gap);
+        over.map(|track| track.id).collect()
+    }
+}
+
+/// How far two boxes are from being the same face a moment later: below 1 when the centres are
+/// closer than the wider box and the widths differ by less than half.
+fn remoteness(a: &FaceBox, b: &FaceBox) -> f32 {
+    let wider = a.width.max(b.width);
+    if a.width.min(b.width) < wider / 2.0 {
+        return f32::INFINITY;
+    }
+    a.centre().distance(b.centre()) / wider
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::face::Landmarks;
+
+    fn face(x: f32, width: f32) -> Detection {
+        let face = FaceBox {
+            x,
+            y: 100.0,
+            width,
+            height: width,
+        };
+        Detection {
+            face,
+            score: 0.9,
+            landmarks: Landmarks::default(),
+        }
+    }
+
+    fn at(tenths: u64) -> Duration {
+        Duration::from_millis(tenths * 100)
+    }
+
+    #[test]
+    fn a_walking_face_keeps_its_track_and_two_faces_keep_apart() {
+        let mut tracker = Tracker::new(at(10));
+        let first = tracker.follow(&[face(0.0, 80.0), face(300.0, 90.0)], at(0));
+        assert_eq!(first, [TrackId(0), TrackId(1)]);
+        let swapped = tracker.follow(&[face(280.0, 92.0), face(40.0, 84.0)], at(1));
+        assert_eq!(swapped, [TrackId(1), TrackId(0)]);
+        assert_eq!(tracker.follow(&[face(80.0, 86.0)], at(2)), [TrackId(0)]);
+        assert!(tracker.ended(at(10)).is_empty());
+        assert_eq!(tracker.ended(at(11)), [TrackId(1)]);
+        assert_eq!(
+            tracker.follow(&[face(90.0, 86.0)], at(11)),
+            [TrackId(0)],
+            "seen 0.9 s ago"
+        );
+        assert_eq!(tracker.ended(at(21)), [TrackId(0)]);
+        assert_eq!(
+            tracker.follow(&[face(90.0, 86.0)], at(22)),
+            [TrackId(2)],
+            "a new visit"
+        );
+    }
+
+    #[test]
+    fn a_jump_or_another_size_is_another_face() {
+        let mut tracker = Tracker::new(at(10));
+        tracker.follow(&[face(0.0, 80.0)], at(0));
+        assert_eq!(tracker.follow(&[face(200.0, 80.0)], at(1)), [TrackId(1)]);
+        assert_eq!(tracker.follow(&[face(20.0, 30.0)], at(2)), [TrackId(2)]);
+    }
+}

@@ -1,0 +1,227 @@
+//! The gallery in memory, and the search of a probe in it.
+
+use super::calibration::ThresholdPolicy;
+use super::metric::Metric;
+use super::template::{ModelId, Template};
+
+/// A subject and how alike the probe is to the best of its templates.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// The subject's name.
+    pub subject: String,
+    /// Similarity of the best template.
+    pub similarity: f32,
+}
+
+/// What a search found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Match {
+    /// The most similar subject; none in an empty gallery.
+    pub best: Option<Candidate>,
+    /// The most similar other subject.
+    pub runner_up: Option<Candidate>,
+    /// Similarity that the best has to reach.
+    pub threshold: f32,
+}
+
+impl Match {
+    /// The best subject, when it reaches the threshold.
+    pub fn accepted(&self) -> Option<&Candidate> {
+        self.best
+            .as_ref()
+            .filter(|best| best.similarity >= self.threshold)
+    }
+}
+
+/// The templates of two models cannot be compared.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a template of model {theirs} cannot be compared with model {ours}; enrol the person again \
+     with the present model"
+)]
+pub struct ModelMismatch {
+    /// The gallery's model.
+    pub ours: ModelId,
+    /// The other one.
+    pub theirs: ModelId,
+}
+
+/// Enrolled people, by templates of one model.
+#[derive(Clone, Debug)]
+pub struct Gallery {
+    model_id: ModelId,
+    metric: Metric,
+    policy: ThresholdPolicy,
+    /// Subjects in the order of their names.
+    subjects: Vec<(String, Vec<Template>)>,
+}
+
+impl Gallery {
+    /// An empty gallery.
+    pub fn new(model_id: ModelId, metric: Metric, policy: ThresholdPolicy) -> Self {
+        Self {
+            model_id,
+            metric,
+            policy,
+            subjects: Vec::new(),
+        }
+    }
+
+    /// Replaces everybody.
+    ///
+    /// # Errors
+    /// [`ModelMismatch`], and the gallery stays as it was.
+    pub fn fill(&mut self, templates: Vec<(String, Template)>) -> Result<(), ModelMismatch> {
+        for (_, template) in &templates {
+            self.check(template)?;
+        }
+        self.subjects.clear();
+        for (subject, template) in templates {
+            match self
+                .subjects
+                .binary_search_by(|(name, _)| name.cmp(&subject))
+            {
+                Ok(at) => self.subjects[at].1.push(template),
+                Err(at) => self.subjects.insert(at, (subject, vec![template])),
+            }
+        }
+        Ok(())
+    }
+
+    /// The model that the templates are of.
+    pub fn model_id(&self) -> &ModelId {
+        &self.model_id
+    }
+
+    /// Number of subjects.
+    pub fn len(&self) -> usize {
+        self.subjects.len()
+    }
+
+    /// Whether nobody is enrolled.
+    pub fn is_empty(&self) -> bool {
+        self.subjects.is_empty()
+    }
+
+    /// Who the probe is most like (1:N).
+    ///
+    /// # Errors
+    /// [`ModelMismatch`].
+    pub fn search(&self, probe: &Template) -> Result<Match, ModelMismatch> {
+        self.check(probe)?;
+        let mut found = Match {
+            threshold: self.threshold(),
+            ..Match::default()
+        };
+        for (subject, templates) in &self.subjects {
+            let similarities = templates.iter().map(|t| self.metric.similarity(probe, t));
+            let Some(similarity) = similarities.reduce(f32::max) else {
+                continue;
+            };
+            let beats =
+                |c: &Option<Candidate>| c.as_ref().is_none_or(|c| similarity > c.similarity);
+            let candidate = || {
+                Some(Candidate {
+                    subject: subject.clone(),
+                    similarity,
+                })
+            };
+            if beats(&found.best) {
+                found.runner_up = std::mem::replace(&mut found.best, candidate());
+            } else if beats(&found.runner_up) {
+                found.runner_up = candidate();
+            }
+        }
+        Ok(found)
+    }
+
+    /// Similarity of two templates and what it has to reach (1:1).
+    ///
+    /// # Errors
+    /// [`ModelMismatch`].
+    pub fn verify(&self, a: &Template, b: &Template) -> Result<(f32, f32), ModelMismatch> {
+        self.check(a)?;
+        self.check(b)?;
+        Ok((self.metric.similarity(a, b), self.policy.verification()))
+    }
+
+    /// What a search's best has to reach at the present size of the gallery.
+    pub fn threshold(&self) -> f32 {
+        self.policy
+            .identification(self.subjects.iter().map(|(_, t)| t.len()).sum())
+    }
+
+    fn check(&self, template: &Template) -> Result<(), ModelMismatch> {
+        if template.model_id == self.model_id {
+            return Ok(());
+        }
+        Err(ModelMismatch {
+            ours: self.model_id.clone(),
+            theirs: template.model_id.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::face::Embedding;
+
+    fn template(values: &[f32], model: &str) -> Template {
+        Template::new(&Embedding::new(values.to_vec()), ModelId(model.to_owned()))
+    }
+
+    fn gallery() -> Gallery {
+        let policy = ThresholdPolicy {
+            fmr: 1e-4,
+            fpir: 1e-4,
+            threshold: Some(0.8),
+            calibration: None,
+        };
+        Gallery::new(ModelId("m".to_owned()), Metric::Cosine, policy)
+    }
+
+    #[test]
+    fn the_best_template_of_each_subject_counts() {
+        let mut gallery = gallery();
+        let people = [("bela", [0., 1.]), ("ada", [1., 0.]), ("bela", [1., 1.])];
+        let people = people.map(|(name, v)| (name.to_owned(), template(&v, "m")));
+        gallery.fill(people.to_vec()).expect("one model");
+        assert_eq!(gallery.len(), 2);
+        let found = gallery
+            .search(&template(&[1.0, 0.1], "m"))
+            .expect("same model");
+        let named = |c: &Option<Candidate>| c.as_ref().map(|c| c.subject.clone());
+        assert_eq!(named(&found.best).as_deref(), Some("ada"));
+        assert_eq!(named(&found.runner_up).as_deref(), Some("bela"));
+        assert!(found.accepted().is_some());
+        let stranger = gallery
+            .search(&template(&[-1.0, -1.0], "m"))
+            .expect("same model");
+        assert!(stranger.accepted().is_none());
+    }
+
+    #[test]
+    fn an_empty_gallery_matches_nobody() {
+        let found = gallery()
+            .search(&template(&[1.0, 0.0], "m"))
+            .expect("same model");
+        assert_eq!(
+            (found.best.is_none(), found.accepted().is_none()),
+            (true, true)
+        );
+    }
+
+    #[test]
+    fn templates_of_another_model_are_refused() {
+        let mut gallery = gallery();
+        let other = template(&[1.0, 0.0], "another");
+        assert!(gallery.search(&other).is_err());
+        assert!(
+            gallery
+                .fill(vec![("ada".to_owned(), other.clone())])
+                .is_err()
+        );
+        assert!(gallery.verify(&template(&[1.0, 0.0], "m"), &other).is_err());
+    }
+}

@@ -1,0 +1,191 @@
+//! From a camera's bytes to RGB.
+//!
+//! YUV is taken as ITU-R BT.601 in limited range, which is what V4L2's default colorspace for
+//! cameras says; the conversion is the usual 8-bit fixed-point one.
+
+use super::jpeg::decode_jpeg;
+use super::{Frame, ImageError, PixelFormat, RgbImage};
+
+/// Decodes `frame` into `image`, which takes its size.
+///
+/// # Errors
+/// [`ImageError::ShortFrame`] or [`ImageError::Empty`] for raw formats, and what
+/// [`decode_jpeg`] says for Motion JPEG.
+pub fn decode(frame: &Frame, image: &mut RgbImage) -> Result<(), ImageError> {
+    if frame.format == PixelFormat::Mjpg {
+        return decode_jpeg(&frame.bytes, image);
+    }
+    let (width, height) = (frame.width as usize, frame.height as usize);
+    if width == 0 || height == 0 {
+        return Err(ImageError::Empty { width, height });
+    }
+    if width * height > super::error::MAX_PIXELS {
+        return Err(ImageError::TooLarge { width, height });
+    }
+    let stride = frame.stride.max(frame.format.packed_stride(frame.width)) as usize;
+    let needed = frame
+        .format
+        .min_len(frame.width, frame.height, frame.stride);
+    if frame.bytes.len() < needed {
+        return Err(ImageError::ShortFrame {
+            sequence: frame.sequence,
+            format: frame.format,
+            width: frame.width,
+            height: frame.height,
+            found: frame.bytes.len(),
+            needed,
+        });
+    }
+    image.reshape(width, height);
+    let rows = image.pixels_mut().chunks_exact_mut(width * 3).enumerate();
+    let bytes = &frame.bytes[..];
+    match frame.format {
+        PixelFormat::Mjpg => {}
+        PixelFormat::Yuyv => rows.for_each(|(y, out)| yuyv_row(&bytes[y * stride..], out)),
+        PixelFormat::Nv12 => {
+            let chroma = &bytes[height * stride..];
+            rows.for_each(|(y, out)| {
+                nv12_row(&bytes[y * stride..], &chroma[y / 2 * stride..], out);
+            });
+        }
+        PixelFormat::Grey => rows.for_each(|(y, out)| {
+            let row = &bytes[y * stride..];
+            out.chunks_exact_mut(3)
+                .zip(row)
+                .for_each(|(rgb, &v)| rgb.fill(v));
+        }),
+        PixelFormat::Rgb24 => {
+            rows.for_each(|(y, out)| out.copy_from_slice(&bytes[y * stride..][..width * 3]));
+        }
+        PixelFormat::Bgr24 => rows.for_each(|(y, out)| {
+            let row = bytes[y * stride..].chunks_exact(3);
+            out.chunks_exact_mut(3)
+                .zip(row)
+                .for_each(|(rgb, p)| rgb.copy_from_slice(&[p[2], p[1], p[0]]));
+        }),
+    }
+    Ok(())
+}
+
+/// One row of `Y0 U Y1 V`. An odd width leaves the last Y1 unused.
+fn yuyv_row(row: &[u8], out: &mut [u8]) {
+    for (rgb, p) in out.chunks_mut(6).zip(row.chunks_exact(4)) {
+        let (first, second) = rgb.split_at_mut(3);
+        first.copy_from_slice(&rgb_of(p[0], p[1], p[3]));
+        if !second.is_empty() {
+            second.copy_from_slice(&rgb_of(p[2], p[1], p[3]));
+        }
+    }
+}
+
+/// One row of Y with its row of interleaved U and V. With an odd width the last pair is whole or
+/// missing its V, which then counts as neutral.
+fn nv12_row(luma: &[u8], chroma: &[u8], out: &mut [u8]) {
+    for (x, rgb) in out.chunks_exact_mut(3).enumerate() {
+        let u = chroma.get(x & !1).copied().unwrap_or(128);
+        let v = chroma.get(x | 1).copied().unwrap_or(128);
+        rgb.copy_from_slice(&rgb_of(luma[x], u, v));
+    }
+}
+
+/// BT.601 limited range to full-range RGB, in 8-bit fixed point.
+fn rgb_of(y: u8, u: u8, v: u8) -> [u8; 3] {
+    let c = 298 * (i32::from(y) - 16) + 128;
+    let (d, e) = (i32::from(u) - 128, i32::from(v) - 128);
+    [c + 409 * e, c - 100 * d - 208 * e, c + 516 * d]
+        .map(|x| (x >> 8).clamp(0, 255).to_le_bytes()[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn frame(format: PixelFormat, (width, height, stride): (u32, u32, u32), bytes: &[u8]) -> Frame {
+        let captured_at = Duration::ZERO;
+        Frame {
+            bytes: bytes.to_vec(),
+            format,
+            width,
+            height,
+            stride,
+            sequence: 7,
+            captured_at,
+        }
+    }
+
+    #[test]
+    fn every_raw_format_gives_its_pixels() {
+        use PixelFormat::{Bgr24, Grey, Nv12, Rgb24, Yuyv};
+        // White is Y 235, black Y 16; U 90 V 240 at Y 81 is pure red.
+        let cases: [(PixelFormat, (u32, u32, u32), &[u8], &[[u8; 3]]); 7] = [
+            (Yuyv, (2, 1, 4), &[235, 128, 16, 128], &[[255; 3], [0; 3]]),
+            (
+                Yuyv,
+                (1, 2, 6),
+                &[81, 90, 0, 240, 9, 9, 235, 128, 0, 128],
+                &[[255, 0, 0], [255; 3]],
+            ),
+            (
+                Nv12,
+                (2, 2, 4),
+                &[235, 16, 9, 9, 16, 235, 9, 9, 128, 128],
+                &[[255; 3], [0; 3], [0; 3], [255; 3]],
+            ),
+            (Nv12, (2, 1, 2), &[81, 81, 90, 240], &[[255, 0, 0]; 2]),
+            (
+                Grey,
+                (2, 2, 3),
+                &[1, 2, 0, 3, 4],
+                &[[1; 3], [2; 3], [3; 3], [4; 3]],
+            ),
+            (
+                Rgb24,
+                (1, 2, 5),
+                &[1, 2, 3, 0, 0, 4, 5, 6],
+                &[[1, 2, 3], [4, 5, 6]],
+            ),
+            (
+                Bgr24,
+                (2, 1, 6),
+                &[1, 2, 3, 4, 5, 6],
+                &[[3, 2, 1], [6, 5, 4]],
+            ),
+        ];
+        for (format, size, bytes, expected) in cases {
+            let mut image = RgbImage::default();
+            decode(&frame(format, size, bytes), &mut image).expect("decodes");
+            for (i, (got, want)) in image.pixels().chunks_exact(3).zip(expected).enumerate() {
+                let close = got.iter().zip(want).all(|(a, b)| a.abs_diff(*b) <= 1);
+                assert!(
+                    close,
+                    "{format} {size:?} pixel {i}: {got:?} should be {want:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_frame_is_refused_with_its_numbers() {
+        for format in PixelFormat::ALL
+            .into_iter()
+            .filter(|f| *f != PixelFormat::Mjpg)
+        {
+            for stride in [0, format.packed_stride(6), format.packed_stride(6) + 5] {
+                let needed = format.min_len(6, 4, stride);
+                let bytes = vec![0; needed];
+                let mut image = RgbImage::default();
+                decode(&frame(format, (6, 4, stride), &bytes), &mut image).expect("fits exactly");
+                let short = frame(format, (6, 4, stride), &bytes[1..]);
+                let error = decode(&short, &mut image)
+                    .expect_err("too short")
+                    .to_string();
+                assert!(
+                    error.contains("frame 7") && error.contains(&needed.to_string()),
+                    "{error}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! JPEG images: photographs, and the frames of Motion JPEG cameras.
+
+use std::borrow::Cow;
+
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
+use zune_jpeg::JpegDecoder;
+
+use super::error::MAX_PIXELS;
+use super::{ImageError, RgbImage};
+
+/// Decodes a JPEG into `image`, which takes its size.
+///
+/// # Errors
+/// [`ImageError::TooLarge`] before any pixel is decoded, [`ImageError::Truncated`],
+/// [`ImageError::Empty`] and [`ImageError::Jpeg`].
+pub(super) fn decode_jpeg(bytes: &[u8], image: &mut RgbImage) -> Result<(), ImageError> {
+    let options = DecoderOptions::default()
+        .set_max_width(1 << 16)
+        .set_max_height(1 << 16)
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    let bytes = with_tables(bytes);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&bytes[..]), options);
+    let refused = |e: zune_jpeg::errors::DecodeErrors| ImageError::Jpeg(e.to_string());
+    decoder.decode_headers().map_err(refused)?;
+    let (width, height) = decoder.dimensions().unwrap_or_default();
+    if width == 0 || height == 0 {
+        return Err(ImageError::Empty { width, height });
+    }
+    if width * height > MAX_PIXELS {
+        return Err(ImageError::TooLarge { width, height });
+    }
+    if !is_whole(&bytes) {
+        return Err(ImageError::Truncated);
+    }
+    image.reshape(width, height);
+    decoder.decode_into(image.pixels_mut()).map_err(refused)
+}
+
+/// Marks an image without Huffman tables, as many cameras send them, with the `AVI1` segment that
+/// tells the decoder to use the standard ones (ISO/IEC 10918-1, annex K.3).
+fn with_tables(bytes: &[u8]) -> Cow<'_, [u8]> {
+    const AVI1: [u8; 18] = *b"\xff\xe0\x00\x10AVI1\0\0\0\0\0\0\0\0\0\0";
+    if !bytes.starts_with(&[0xff, 0xd8]) || bytes.windows(2).any(|w| w == [0xff, 0xc4]) {
+        return Cow::Borrowed(bytes);
+    }
+    let (start, rest) = bytes.split_at(2);
+    Cow::Owned([start, &AVI1, rest].concat())
+}
+
+/// Whether the end marker comes after the last scan. A thumbnail in the header has its own end
+/// marker, so the first one says nothing.
+fn is_whole(bytes: &[u8]) -> bool {
+    let last = |marker: u8| bytes.windows(2).rposition(|w| w == [0xff, marker]);
+    match (last(0xda), last(0xd9)) {
+        (Some(scan), Some(end)) => end > scan,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::ExtendedColorType;
+    use image::codecs::jpeg::JpegEncoder;
+
+    use super::*;
+
+    fn encoded(pixels: &[u8], width: u32, height: u32, color: ExtendedColorType) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        JpegEncoder::new_with_quality(&mut bytes, 95)
+            .encode(pixels, width, height, color)
+            .expect("encodes");
+        bytes
+    }
+
+    #[test]
+    fn grey_and_colour_become_rgb() {
+        let mut image = RgbImage::default();
+        let grey = encoded(&[100; 64 * 48], 64, 48, ExtendedColorType::L8);
+        decode_jpeg(&grey, &mut image).expect("decodes");
+        assert_eq!((image.width(), image.height()), (64, 48));
+        assert!(image.pixels().iter().all(|&v| v.abs_diff(100) <= 1));
+
+        let red: Vec<u8> = [200, 30, 40].repeat(17 * 9);
+        decode_jpeg(&encoded(&red, 17, 9, ExtendedColorType::Rgb8), &mut image).expect("decodes");
+        let [r, g, b] = image.pixel(8, 4);
+        assert!(
+            r.abs_diff(200) < 4 && g.abs_diff(30) < 4 && b.abs_diff(40) < 4,
+            "{r} {g} {b}"
+        );
+    }
+
+    #[test]
+    fn frames_without_huffman_tables_decode() {
+        let mut bytes = encoded(&[100; 64 * 48 * 3], 64, 48, ExtendedColorType::Rgb8);
+        // Many cameras leave the standard tables out and say so by an `AVI1` segment, or not at all.
+        while let Some(at) = bytes.windows(2).position(|w| w == [0xff, 0xc4]) {
+            let length = usize::from(u16::from_be_bytes([bytes[at + 2], bytes[at + 3]]));
+            bytes.drain(at..at + 2 + length);
+        }
+        let mut image = RgbImage::default();
+        decode_jpeg(&bytes, &mut image).expect("decodes");
+        assert!(image.pixels().iter().all(|&v| v.abs_diff(100) <= 2));
+    }
+
+    #[test]
+    fn bad_input_is_named() {
+        let whole = encoded(&[9; 640 * 480], 640, 480, ExtendedColorType::L8);
+        let mut huge = whole.clone();
+        let size = huge
+            .windows(2)
+            .position(|w| w == [0xff, 0xc0])
+            .expect("a frame header")
+            + 5;
+        huge[size..size + 4].copy_from_slice(&[0x27, 0x10, 0x27, 0x10]);
+        let table: [(&[u8], &str); 5] = [
+            (b"", "no JPEG"),
+            (b"\xff\xd8 and then something else", "no JPEG"),
+            (b"GIF89a..........", "no JPEG"),
+            (&whole[..whole.len() * 2 / 3], "truncated"),
+            (&huge, "10000x10000 pixels, more than the 48 megapixels"),
+        ];
+        for (bytes, expected) in table {
+            let error = decode_jpeg(bytes, &mut RgbImage::default()).expect_err(expected);
+            assert!(
+                error.to_string().contains(expected),
+                "{error} should say {expected}"
+            );
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! From the configuration to the core's objects, for the daemon and every command alike.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::camera::{CameraRequest, FrameSource, Pace, Replay, ReplayRequest, V4l2Camera};
+use crate::config::{Config, Metric as MetricChoice, SourceKind};
+use crate::decision::DecisionRules;
+use crate::face::{Detector, DetectorSettings, Embedder, FaceExtractor, QualityLimits};
+use crate::gallery::{Calibration, Gallery, Metric, ModelId, ThresholdPolicy};
+use crate::inference::{Models, Role};
+use crate::pipeline::Pipeline;
+
+/// Longest side that the detector sees of a photograph, which is given more time than a frame.
+const PHOTO_SIDE: usize = 640;
+
+/// A configuration and its models.
+pub struct Setup {
+    /// The configuration.
+    pub config: Config,
+    models: Models,
+}
+
+/// What the command line says of models, over the configuration.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct ModelArgs {
+    /// Folder of models that replaces those in the program.
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Models")]
+    pub models: Option<PathBuf>,
+    /// Manifest of the models, in that folder or anywhere.
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Models")]
+    pub manifest: Option<PathBuf>,
+    /// Detector's name in the manifest.
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Models")]
+    pub detector: Option<String>,
+    /// Embedder's name in the manifest.
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Models")]
+    pub embedder: Option<String>,
+}
+
+impl Setup {
+    /// Reads the configuration and the manifest of its models.
+    ///
+    /// # Errors
+    /// What is wrong with either.
+    pub fn load(path: Option<&Path>, args: &ModelArgs) -> Result<Self> {
+        let mut config = Config::load(path)?;
+        let section = &mut config.models;
+        let given = args.clone();
+        section.directory = given.models.or(section.directory.take());
+        section.detector = given.detector.or(section.detector.take());
+        section.embedder = given.embedder.or(section.embedder.take());
+        section.manifest = given.manifest.unwrap_or_else(|| section.manifest.clone());
+        let models = match &section.directory {
+            Some(folder) => Models::open(folder, &section.manifest)?,
+            None => Models::bundled()?,
+        };
+        Ok(Self { config, models })
+    }
+
+    /// The models at hand.
+    pub fn models(&self) -> &Models {
+        &self.models
+    }
+
+    /// The detector, for frames.
+    ///
+    /// # Errors
+    /// A model that cannot be used.
+    pub fn detector(&self) -> Result<Detector> {
+        self.detector_up_to(self.config.detection.max_side.get() as usize)
+    }
+
+    fn detector_up_to(&self, max_side: usize) -> Result<Detector> {
+        let name = self.config.models.detector.as_deref();
+        let model = self.models.get(Role::Detector, name)?;
+        #[expect(clippy::cast_possible_truncation, reason = "a fraction")]
+        let score = self.config.detection.score.map(|s| s.get() as f32);
+        Ok(Detector::new(model, DetectorSettings { max_side, score })?)
+    }
+
+    /// The embedder and the identity that its templates carry.
+    ///
+    /// # Errors
+    /// A model that cannot be used.
+    pub fn embedder(&self) -> Result<(Embedder, ModelId)> {
+        let model = self
+            .models
+            .get(Role::Embedder, self.config.models.embedder.as_deref())?;
+        let id = ModelId(model.spec.sha256.to_ascii_lowercase());
+        Ok((Embedder::new(model)?, id))
+    }
+
+    /// Detector and embedder for photographs, and the identity of the embedder.
+    ///
+    /// # Errors
+    /// A model that cannot be used.
+    pub fn extractor(&self) -> Result<(FaceExtractor, ModelId)> {
+        let (embedder, id) = self.embedder()?;
+        Ok((
+            FaceExtractor::new(self.detector_up_to(PHOTO_SIDE)?, embedder),
+            id,
+        ))
+    }
+
+    /// An empty gallery for templates of `embedder`.
+    ///
+    /// # Errors
+    /// A metric that the model does not bring, or no threshold for it.
+    pub fn gallery(&self, embedder: &Embedder, id: ModelId) -> Result<Gallery> {
+        let matching = &self.config.matching;
+        let spec = embedder.spec();
+        let metric = match matching.metric {
+            MetricChoice::Cosine => Metric::Cosine,
+            MetricChoice::Euclidean => Metric::Euclidean,
+            MetricChoice::L1 => spec.l1_head.as_ref().map(Metric::from).with_context(|| {
+                format!(
+                    "[matching] metric = \"l1\" needs a model with a learned head, and {} has \
+                     none; use \"cosine\"",
+                    embedder.name()
+                )
+            })?,
+        };
+        let calibration = match Calibration::of(embedder.name(), spec, &metric) {
+            Ok(calibration) => Some(calibration),
+            Err(_) if matching.threshold.is_some() => None,
+            Err(error) => return Err(error.into()),
+        };
+        let policy = ThresholdPolicy {
+            fmr: matching.fmr.get(),
+            fpir: matching.fpir.get(),
+            threshold: matching.threshold,
+            calibration,
+        };
+        Ok(Gallery::new(id, metric, policy))
+    }
+
+    /// The quality gate's limits.
+    #[expect(clippy::cast_possible_truncation, reason = "settings fit in f32")]
+    #[expect(clippy::cast_precision_loss, reason = "pixels are at most 4096")]
+    pub fn limits(&self) -> QualityLimits {
+        let section = &self.config.quality;
+        QualityLimits {
+            min_face_px: section.min_face_px.get() as f32,
+            min_sharpness: section.min_sharpness.get() as f32,
+            min_brightness: section.min_brightness.get() as f32,
+            max_brightness: section.max_brightness.get() as f32,
+            max_yaw: section.max_yaw.get() as f32,
+            max_pitch: section.max_pitch.get() as f32,
+            max_roll: section.max_roll.get() as f32,
+        }
+    }
+
+    /// The decision's rules.
+    #[expect(clippy::cast_possible_truncation, reason = "a fraction")]
+    pub fn rules(&self) -> DecisionRules {
+        let section = &self.config.decision;
+        DecisionRules {
+            agree: section.agree.get() as usize,
+            of: section.of.get() as usize,
+            margin: section.margin.get() as f32,
+            cooldown: Duration::from_secs_f64(section.cooldown_s.get()),
+        }
+    }
+
+    /// How the configured camera is asked for.
+    pub fn camera_request(&self) -> CameraRequest {
+        let camera = &self.config.camera;
+        CameraRequest {
+            device: camera.device.display().to_string(),
+            format: camera.format.0,
+            size: camera
+                .size
+                .map(|(width, height)| (width.get(), height.get())),
+            fps: camera.fps.map(|fps| fps.get()),
+            timeout: Duration::from_secs_f64(camera.timeout_s.get()),
+        }
+    }
+
+    /// Opens the camera or the replay. Frames of a camera are timed from `origin`.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what to do.
+    pub fn open_source(&self, origin: Instant) -> Result<Box<dyn FrameSource>> {
+        let camera = &self.config.camera;
+        match (camera.source, &camera.replay.path) {
+            (SourceKind::Replay, Some(path)) => {
+                let replay = &camera.replay;
+                Ok(Box::new(Replay::open(ReplayRequest {
+                    path: path.clone(),
+                    fps: replay.fps.get(),
+                    pace: if replay.fast {
+                        Pace::Fast
+                    } else {
+                        Pace::RealTime
+                    },
+                    repeat: replay.repeat,
+                })?))
+            }
+            _ => Ok(Box::new(V4l2Camera::open(&self.camera_request(), origin)?)),
+        }
+    }
+
+    /// The whole pipeline with an empty gallery.
+    ///
+    /// # Errors
+    /// What the parts say.
+    pub fn pipeline(&self) -> Result<Pipeline> {
+        let (embedder, id) = self.embedder()?;
+        let gallery = self.gallery(&embedder, id)?;
+        let gap = Duration::from_secs_f64(self.config.decision.visit_gap_s.get());
+        let detector = self.detector()?;
+        Ok(Pipeline::new(
+            detector,
+            embedder,
+            self.limits(),
+            gallery,
+            self.rules(),
+            gap,
+        ))
+    }
+}
