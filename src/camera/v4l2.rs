@@ -143,7 +143,7 @@ impl V4l2Camera {
             if begun.elapsed() > self.timeout {
                 return Err(CameraError::OnlyDamaged {
                     device: device(),
-                    after: begun.elapsed(),
+                    after: self.timeout,
                 });
             }
         }
@@ -170,8 +170,10 @@ impl FrameSource for V4l2Camera {
 
 impl Drop for V4l2Camera {
     fn drop(&mut self) {
-        // The stream panics if it cannot be stopped and the device is still there. It unmaps its
-        // buffers and closes its descriptor all the same while the panic passes through it.
+        // The stream panics if the driver refuses to stop and is still there. It unmaps its buffers
+        // and closes its descriptor all the same while the panic passes through it. Should the
+        // driver refuse to free the buffers as well, the second panic ends the process, and that
+        // is right: only its end would release the camera.
         let stream = self.stream.take();
         if catch_unwind(AssertUnwindSafe(|| drop(stream))).is_err() {
             log::warn!(
