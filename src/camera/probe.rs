@@ -36,8 +36,8 @@ pub(crate) fn card(device: &str) -> Result<String, CameraError> {
     guarded(device, || Ok(open_capture(device)?.1))
 }
 
-/// The v4l crate panics on answers that it has no name for, such as a card name that was cut off
-/// inside a letter. One odd camera must not end the daemon.
+/// The v4l crate panics on answers that it has no name for, such as a colour space newer than
+/// itself. One odd camera must not end the daemon.
 pub(crate) fn guarded<T>(
     device: &str,
     ask: impl FnOnce() -> Result<T, CameraError>,
@@ -57,7 +57,12 @@ pub(crate) fn open_capture(name: &str) -> Result<(Device, String), CameraError> 
     // Links are followed anew at every opening: a camera that comes back may have another number.
     let node = Path::new(name).canonicalize().map_err(fail("find"))?;
     let device = Device::with_path(node).map_err(fail("open"))?;
-    let caps = device.query_caps().map_err(fail(IDENTIFY))?;
+    // Drivers cut long names off at 31 bytes, also inside a letter, and the v4l crate panics on
+    // that. Such a device cannot be asked what it is; its formats will show it.
+    let Ok(caps) = catch_unwind(AssertUnwindSafe(|| device.query_caps())) else {
+        return Ok((device, "unnamed".to_owned()));
+    };
+    let caps = caps.map_err(fail(IDENTIFY))?;
     match why_not_capture(caps.capabilities) {
         None => Ok((device, caps.card)),
         Some((kind, advice)) => Err(CameraError::NotCapture {

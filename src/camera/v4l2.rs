@@ -1,8 +1,8 @@
 //! A V4L2 camera, streamed through memory-mapped buffers.
 //!
 //! Thin on purpose: it passes the kernel's answers to `mode`, `buffer` and `error`, which decide;
-//! `probe` does the asking before the stream begins. Only single-planar capture is spoken; stacks that give none (libcamera) come in
-//! through v4l2loopback.
+//! `probe` does the asking before the stream begins. Only single-planar capture is spoken; stacks
+//! that give none (libcamera) come in through v4l2loopback.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
