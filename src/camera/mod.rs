@@ -1,18 +1,34 @@
 //! Where frames come from: V4L2 cameras and replays of photos and clips.
 //!
-//! This room owns devices and files of frames. It never decodes a frame and knows nothing of
-//! faces. A source that has gone (cable pulled, driver unbound) is an error here; opening it
-//! again with back-off is the capture loop's work.
+//! This room owns devices and files of frames. It never decodes a camera's frame and knows
+//! nothing of faces. A source that has gone (cable pulled, driver unbound) is an error here;
+//! opening it again with back-off is the capture loop's work.
 
+mod buffer;
+mod capture;
+mod devices;
+mod error;
+mod jpeg;
 mod latest;
+mod mode;
+mod photo;
+mod probe;
+mod reel;
 mod replay;
+mod stop;
 mod v4l2;
 
 use crate::image::Frame;
 
-pub use latest::Latest;
-pub use replay::{Pace, Replay, ReplayError};
-pub use v4l2::{CameraError, CameraRequest, OfferedMode, V4l2Camera, offered_modes};
+pub use capture::{CameraState, CaptureEnd, Progress, capture_loop};
+pub use devices::{CaptureDevice, capture_devices};
+pub use error::CameraError;
+pub use latest::{Latest, Taken};
+pub use mode::{Interval, OfferedMode, Steps};
+pub use probe::offered_modes;
+pub use replay::{Pace, Replay, ReplayError, ReplayRequest};
+pub use stop::{Stop, StopClock};
+pub use v4l2::{CameraRequest, V4l2Camera};
 
 /// A stream of frames: a camera or a replay.
 pub trait FrameSource: Send {
@@ -24,4 +40,20 @@ pub trait FrameSource: Send {
 
     /// The source in words: device, format, size and rate, or the file that is replayed.
     fn describe(&self) -> String;
+
+    /// Frames that were lost since the source was opened.
+    fn counts(&self) -> FrameCounts;
+
+    /// Whether a frame that nobody has taken yet may be replaced by the next. A camera's frames
+    /// grow old; a replay at full speed waits for its reader, so that every run sees the same.
+    fn may_drop(&self) -> bool;
+}
+
+/// Frames that a source lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameCounts {
+    /// Never seen: gaps in the source's numbering.
+    pub dropped: u64,
+    /// Seen, but damaged or incomplete.
+    pub damaged: u64,
 }

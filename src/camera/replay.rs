@@ -1,0 +1,473 @@
+//! Frames from files: a photo, a folder of photos, or a Motion JPEG clip.
+//!
+//! A frame's time follows from its place in the replay and the rate, never from a clock, so what
+//! is decided about it is the same at any pace.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use crate::camera::photo::Photo;
+use crate::camera::reel::{Reel, Shot};
+use crate::camera::{FrameCounts, FrameSource};
+use crate::image::Frame;
+
+/// What to replay and how.
+#[derive(Clone, Debug)]
+pub struct ReplayRequest {
+    /// A photo (JPEG, PNG, WebP), a folder of photos, or a clip of concatenated JPEG images
+    /// whose name ends in `.mjpeg` or `.mjpg`.
+    pub path: PathBuf,
+    /// Frames a second, from 1 to 1000; clips and photos do not say it themselves.
+    pub fps: u32,
+    /// How fast the frames come.
+    pub pace: Pace,
+    /// Begin again at the end.
+    pub repeat: bool,
+}
+
+impl ReplayRequest {
+    /// Replays `path` once, in real time, at 10 frames a second.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            fps: 10,
+            pace: Pace::RealTime,
+            repeat: false,
+        }
+    }
+}
+
+/// How fast a replay runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// At the rate of the request.
+    RealTime,
+    /// As fast as the frames are taken.
+    Fast,
+}
+
+/// Why something cannot be replayed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// Nothing is under this name.
+    #[error("there is nothing to replay at {}: name a photo, a folder of photos or a .mjpeg clip", path.display())]
+    Missing {
+        /// What was to be replayed.
+        path: PathBuf,
+    },
+    /// The file or folder cannot be read.
+    #[error("cannot read {}", path.display())]
+    Unreadable {
+        /// What was to be read.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A folder without photos.
+    #[error("the folder {} holds no photo: put files ending in .jpg, .jpeg, .png or .webp there", path.display())]
+    EmptyFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file that is not, or no longer, an image.
+    #[error("{} is no photo that doorward reads (JPEG, PNG or WebP): {reason}; save it anew or take another", path.display())]
+    NotAPhoto {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// More pixels than a small machine can hold.
+    #[error("{} has {width}x{height} pixels, doorward reads at most 40 megapixels: scale it down", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+    },
+    /// Not one whole image in a clip, or readable photo in a folder.
+    #[error(
+        "{} holds no whole image; a clip is concatenated JPEG images, as made by \
+         `ffmpeg -i video.mp4 -c:v mjpeg -f mjpeg clip.mjpeg`",
+        path.display()
+    )]
+    NothingWhole {
+        /// The clip or folder.
+        path: PathBuf,
+    },
+    /// A rate out of range.
+    #[error("cannot replay {} at {fps} frames a second: give a rate from 1 to 1000", path.display())]
+    Rate {
+        /// What was to be replayed.
+        path: PathBuf,
+        /// The rate asked for.
+        fps: u32,
+    },
+}
+
+impl ReplayError {
+    pub(crate) fn from_io(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::Missing { path },
+            _ => Self::Unreadable { path, source },
+        }
+    }
+}
+
+/// A replay under way.
+pub struct Replay {
+    request: ReplayRequest,
+    reel: Reel,
+    /// Place of the next frame, counted on when the replay begins again.
+    place: u64,
+    damaged: u64,
+    /// The first time through: damage is worth a warning.
+    fresh: bool,
+    began: Option<Instant>,
+}
+
+impl Replay {
+    /// Opens the file or folder and makes sure that there is at least one whole image in it.
+    pub fn open(request: ReplayRequest) -> Result<Self, ReplayError> {
+        if !(1..=1000).contains(&request.fps) {
+            return Err(ReplayError::Rate {
+                path: request.path,
+                fps: request.fps,
+            });
+        }
+        let reel = Reel::open(&request.path)?;
+        let mut replay = Self {
+            request,
+            reel,
+            place: 0,
+            damaged: 0,
+            fresh: false,
+            began: None,
+        };
+        loop {
+            match replay.reel.next_shot()? {
+                Shot::Whole(_) => break,
+                Shot::Damaged(_) => {}
+                Shot::End => {
+                    return Err(ReplayError::NothingWhole {
+                        path: replay.request.path,
+                    });
+                }
+            }
+        }
+        replay.reel.rewind()?;
+        replay.fresh = true;
+        Ok(replay)
+    }
+
+    /// The next frame, damaged images passed over; `None` at the end.
+    fn next(&mut self) -> Result<Option<Frame>, ReplayError> {
+        let mut rewound = false;
+        loop {
+            match self.reel.next_shot()? {
+                Shot::Whole(photo) => {
+                    let Photo {
+                        bytes,
+                        format,
+                        width,
+                        height,
+                    } = photo;
+                    let (sequence, captured_at) =
+                        (self.place, place_in_time(self.place, self.request.fps));
+                    let stride = format.packed_stride(width);
+                    self.place += 1;
+                    return Ok(Some(Frame {
+                        bytes,
+                        format,
+                        width,
+                        height,
+                        stride,
+                        sequence,
+                        captured_at,
+                    }));
+                }
+                Shot::Damaged(error) => {
+                    if self.fresh {
+                        log::warn!("left out of the replay: {error}");
+                    }
+                    self.damaged += 1;
+                    self.place += 1;
+                }
+                Shot::End if !self.request.repeat => return Ok(None),
+                Shot::End => {
+                    self.reel.rewind()?;
+                    self.fresh = false;
+                    // Files may go bad or away while they are replayed.
+                    if std::mem::replace(&mut rewound, true) {
+                        return Err(ReplayError::NothingWhole {
+                            path: self.request.path.clone(),
+                        });
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl FrameSource for Replay {
+    fn next_frame(&mut self) -> anyhow::Result<Option<Frame>> {
+        let frame = self.next()?;
+        if let (Pace::RealTime, Some(frame)) = (self.request.pace, &frame) {
+            let began = *self.began.get_or_insert_with(Instant::now);
+            std::thread::sleep(frame.captured_at.saturating_sub(began.elapsed()));
+        }
+        Ok(frame)
+    }
+
+    fn describe(&self) -> String {
+        let ReplayRequest {
+            path,
+            fps,
+            pace,
+            repeat,
+        } = &self.request;
+        let pace = if *pace == Pace::Fast {
+            ", as fast as possible"
+        } else {
+            ""
+        };
+        let repeat = if *repeat { ", repeated" } else { "" };
+        format!(
+            "{} ({}) @ {fps} fps{pace}{repeat}",
+            path.display(),
+            self.reel.describe()
+        )
+    }
+
+    fn counts(&self) -> FrameCounts {
+        FrameCounts {
+            dropped: 0,
+            damaged: self.damaged,
+        }
+    }
+
+    fn may_drop(&self) -> bool {
+        self.request.pace == Pace::RealTime
+    }
+}
+
+/// When the frame at this place is taken: `place / fps` seconds, rounded down to nanoseconds.
+fn place_in_time(place: u64, fps: u32) -> Duration {
+    let fps = u64::from(fps);
+    Duration::from_secs(place / fps) + Duration::from_nanos(place % fps * 1_000_000_000 / fps)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use ::image::{ImageFormat, Rgb, RgbImage};
+
+    use super::*;
+
+    fn encoded(format: ImageFormat, width: u32) -> Vec<u8> {
+        let mut bytes = io::Cursor::new(Vec::new());
+        RgbImage::from_pixel(width, 2, Rgb([9, 99, 199]))
+            .write_to(&mut bytes, format)
+            .unwrap();
+        bytes.into_inner()
+    }
+
+    fn jpeg(width: u32) -> Vec<u8> {
+        encoded(ImageFormat::Jpeg, width)
+    }
+
+    /// A folder with these files.
+    fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in files {
+            fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        folder
+    }
+
+    fn fast(path: &Path) -> ReplayRequest {
+        ReplayRequest {
+            pace: Pace::Fast,
+            fps: 4,
+            ..ReplayRequest::new(path)
+        }
+    }
+
+    /// The first frames as `sequence@milliseconds:width`, then `end` if the replay ends there.
+    fn frames(replay: &mut Replay, count: usize) -> String {
+        let frames = (0..count).map_while(|_| replay.next_frame().unwrap());
+        let words = frames
+            .map(|f| format!("{}@{}:{}", f.sequence, f.captured_at.as_millis(), f.width))
+            .collect::<Vec<_>>();
+        let end = if words.len() < count { " end" } else { "" };
+        words.join(" ") + end
+    }
+
+    #[test]
+    fn frames_come_in_order_and_time() {
+        let (a, b, c) = (jpeg(1), jpeg(2), encoded(ImageFormat::Png, 3));
+        let clip = [&a[..], &b, &a].concat();
+        let cut_off = [&a[..], &b, &a[..a.len() - 5]].concat();
+        let torn = [&a[..a.len() - 5], &b, &a].concat();
+        let dir = folder(&[
+            ("b.JPG", &b),
+            ("a.jpeg", &a),
+            ("c.png", &c),
+            ("broken.png", b"not an image"),
+            ("notes.txt", b"not a photo"),
+            ("clip.mjpeg", &clip),
+            ("cut-off.mjpg", &cut_off),
+            ("torn.MJPEG", &torn),
+        ]);
+        let table = [
+            ("c.png", false, "0@0:3 end"),
+            (
+                "a.jpeg",
+                true,
+                "0@0:1 1@250:1 2@500:1 3@750:1 4@1000:1 5@1250:1",
+            ),
+            // By name; capital letters come first, the broken one leaves a gap.
+            ("", false, "0@0:1 1@250:2 3@750:3 end"),
+            ("", true, "0@0:1 1@250:2 3@750:3 4@1000:1 5@1250:2 7@1750:3"),
+            ("clip.mjpeg", false, "0@0:1 1@250:2 2@500:1 end"),
+            (
+                "clip.mjpeg",
+                true,
+                "0@0:1 1@250:2 2@500:1 3@750:1 4@1000:2 5@1250:1",
+            ),
+            ("cut-off.mjpg", false, "0@0:1 1@250:2 end"),
+            ("torn.MJPEG", false, "1@250:2 2@500:1 end"),
+        ];
+        for (name, repeat, expected) in table {
+            let request = ReplayRequest {
+                repeat,
+                ..fast(&dir.path().join(name))
+            };
+            let mut replay = Replay::open(request).unwrap();
+            assert_eq!(
+                frames(&mut replay, 6),
+                expected,
+                "{name} {}",
+                replay.describe()
+            );
+        }
+    }
+
+    #[test]
+    fn jpeg_is_passed_on_undecoded_and_the_rest_as_rgb() {
+        let (a, c) = (jpeg(2), encoded(ImageFormat::WebP, 3));
+        let dir = folder(&[("a.jpg", &a), ("c.webp", &c)]);
+        let mut replay = Replay::open(fast(dir.path())).unwrap();
+        let first = replay.next_frame().unwrap().unwrap();
+        assert_eq!(
+            (first.format, first.stride),
+            (crate::image::PixelFormat::Mjpg, 0)
+        );
+        assert_eq!(first.bytes, a);
+        let second = replay.next_frame().unwrap().unwrap();
+        assert_eq!(
+            (second.format, second.stride),
+            (crate::image::PixelFormat::Rgb24, 9)
+        );
+        assert_eq!(second.bytes, [9, 99, 199].repeat(6));
+    }
+
+    #[test]
+    fn what_cannot_be_replayed_is_named() {
+        let a = jpeg(1);
+        let dir = folder(&[
+            ("text.jpg", b"not an image"),
+            ("cut.jpg", &a[..a.len() - 4]),
+            ("empty.mjpeg", b""),
+            ("text.mjpeg", b"not a clip"),
+            ("cut.mjpeg", &a[..a.len() - 4]),
+        ]);
+        let (empty, bad) = (
+            folder(&[("notes.txt", b"")]),
+            folder(&[("text.jpg", b"no")]),
+        );
+        let at = |name: &str| dir.path().join(name);
+        let table = [
+            (at("nowhere.jpg"), "there is nothing to replay at"),
+            (at("text.jpg"), "is no photo that doorward reads"),
+            (at("cut.jpg"), "cut off or damaged"),
+            (at("empty.mjpeg"), "holds no whole image"),
+            (at("text.mjpeg"), "holds no whole image"),
+            (at("cut.mjpeg"), "holds no whole image"),
+            (empty.path().to_owned(), "holds no photo"),
+            (bad.path().to_owned(), "holds no whole image"),
+        ];
+        for (path, expected) in table {
+            let message = Replay::open(fast(&path)).err().unwrap().to_string();
+            assert!(message.contains(expected), "{message}");
+            assert!(message.contains(path.to_str().unwrap()), "{message}");
+        }
+        for fps in [0, 1001] {
+            let request = ReplayRequest {
+                fps,
+                ..fast(&at("text.jpg"))
+            };
+            assert!(matches!(
+                Replay::open(request),
+                Err(ReplayError::Rate { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn a_repeated_replay_whose_files_went_away_ends_in_an_error() {
+        let a = jpeg(1);
+        let dir = folder(&[("a.jpg", &a), ("b.jpg", &a)]);
+        let request = ReplayRequest {
+            repeat: true,
+            ..fast(dir.path())
+        };
+        let mut replay = Replay::open(request).unwrap();
+        assert_eq!(frames(&mut replay, 3), "0@0:1 1@250:1 2@500:1");
+        fs::remove_file(dir.path().join("a.jpg")).unwrap();
+        assert_eq!(frames(&mut replay, 2), "3@750:1 5@1250:1");
+        assert_eq!(
+            replay.counts(),
+            FrameCounts {
+                dropped: 0,
+                damaged: 1
+            }
+        );
+        fs::remove_file(dir.path().join("b.jpg")).unwrap();
+        assert!(
+            replay
+                .next_frame()
+                .unwrap_err()
+                .to_string()
+                .contains("holds no whole image")
+        );
+    }
+
+    #[test]
+    fn time_does_not_drift() {
+        let table = [
+            (0, 10, 0),
+            (1, 10, 100_000_000),
+            (1, 3, 333_333_333),
+            (3, 3, 1_000_000_000),
+        ];
+        for (place, fps, nanos) in table {
+            assert_eq!(
+                place_in_time(place, fps),
+                Duration::from_nanos(nanos),
+                "{place} at {fps}"
+            );
+        }
+        // A year at 30 frames a second.
+        let year = 365 * 24 * 3600;
+        assert_eq!(place_in_time(year * 30, 30), Duration::from_secs(year));
+    }
+}

@@ -1,0 +1,80 @@
+//! The stop signal of a thread, and time that it cuts short.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Time as the loop needs it: read it, and let it pass until told to stop.
+pub trait StopClock {
+    /// Time since some fixed moment.
+    fn now(&self) -> Duration;
+    /// Waits that long, or until told to stop.
+    fn wait(&self, duration: Duration);
+    /// Whether it was told to stop.
+    fn is_stopped(&self) -> bool;
+}
+
+/// The real clock with a stop signal that cuts waits short.
+#[derive(Debug)]
+pub struct Stop {
+    begun: Instant,
+    stopped: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Stop {
+    /// Not stopped yet; its time begins now.
+    pub fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            stopped: Mutex::new(false),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Tells every thread that waits or asks to stop.
+    pub fn stop(&self) {
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl StopClock for Stop {
+    fn now(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    fn wait(&self, duration: Duration) {
+        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        // Both outcomes, stopped and timed out, are seen by the caller's next question.
+        drop(
+            self.changed
+                .wait_timeout_while(stopped, duration, |stopped| !*stopped),
+        );
+    }
+
+    fn is_stopped(&self) -> bool {
+        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_cuts_waits_short() {
+        let stop = Stop::new();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| stop.wait(Duration::from_secs(3600)));
+            stop.stop();
+            waiting.join().unwrap();
+        });
+        assert!(stop.is_stopped());
+    }
+}
