@@ -10,3 +10,4 @@ pub mod event;
 pub mod face;
 pub mod gallery;
 pub mod image;
+pub mod store;
