@@ -11,3 +11,4 @@ pub mod face;
 pub mod gallery;
 pub mod image;
 pub mod store;
+pub mod mqtt;

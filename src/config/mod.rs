@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use sections::{
-    CameraSection, DecisionSection, DetectionSection, DeviceSection, FormatChoice, MatchingSection,
+    CameraSection, DecisionSection, DetectionSection, DeviceId, DeviceSection, FormatChoice, MatchingSection,
     Metric, ModelsSection, MqttSection, QualitySection, ReplaySection, SourceKind, StoreSection,
 };
 

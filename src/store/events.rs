@@ -156,52 +156,27 @@ fn shorten(transaction: &Transaction<'_>, limit: u32) -> rusqlite::Result<u32> {
 mod tests {
     use super::*;
     use crate::config::StoreSection;
-    use crate::event::{EventType, SCHEMA, Verdict};
-
-    fn event(number: u32) -> VerificationEvent {
-        VerificationEvent {
-            schema: SCHEMA.to_owned(),
-            event_id: format!("{number:026}"),
-            event_type: EventType::Camera,
-            device_id: "front".to_owned(),
-            boot_id: "boot".to_owned(),
-            seq: 0,
-            ts: "2026-03-01T12:00:00Z".to_owned(),
-            clock_synced: true,
-            expires_at: None,
-            mode: None,
-            claimed_id: None,
-            subject_id: None,
-            similarity: None,
-            threshold: None,
-            runner_up: None,
-            gallery_size: None,
-            frames_used: None,
-            quality: None,
-            bbox: None,
-            latency_ms: None,
-            model: None,
-            decision: Verdict::Inconclusive,
-            reason: "camera_gone".to_owned(),
-            reasons: vec![],
-            replayed: false,
-        }
-    }
+    use crate::event::sample;
 
     #[test]
     fn a_full_disk_is_an_error_and_loses_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let section =
-            StoreSection { path: folder.path().join("doorward.db"), ..StoreSection::default() };
+        let section = StoreSection {
+            path: folder.path().join("doorward.db"),
+            ..StoreSection::default()
+        };
         let mut store = Store::open(&section, Timestamp::UNIX_EPOCH).unwrap();
         let limit = |store: &Store, pages: u32| {
             // SQLite then says "full" as it does for a full disk.
-            store.connection.pragma_update(None, "max_page_count", pages).unwrap();
+            store
+                .connection
+                .pragma_update(None, "max_page_count", pages)
+                .unwrap();
         };
         limit(&store, 30);
         let mut kept = 0;
         let error = loop {
-            match store.record(event(kept), true) {
+            match store.record(sample(kept), true) {
                 Ok(done) => kept = u32::try_from(done.event.seq).unwrap(),
                 Err(error) => break error,
             }
@@ -212,7 +187,11 @@ mod tests {
         store.check().unwrap();
 
         limit(&store, 1000);
-        let done = store.record(event(kept), true).unwrap();
-        assert_eq!(done.event.seq, u64::from(kept) + 1, "no number is lost to the failure");
+        let done = store.record(sample(kept), true).unwrap();
+        assert_eq!(
+            done.event.seq,
+            u64::from(kept) + 1,
+            "no number is lost to the failure"
+        );
     }
 }
