@@ -108,7 +108,10 @@ fn probe_says_what_is_wrong() {
         nobody.to_string().contains(&format!("127.0.0.1:{port}")),
         "{nobody}"
     );
-    let name = config("host = \"no-such-host.invalid\"\nallow_plaintext = true").mqtt;
+    let name = MqttSection {
+        host: "no-such-host.invalid".to_owned(),
+        ..<_>::default()
+    };
     let nowhere = probed(&name).unwrap_err();
     assert!(matches!(nowhere, Problem::Unreachable { .. }), "{nowhere}");
 }
@@ -187,9 +190,14 @@ fn tls_trusts_its_authority_and_shows_its_certificate() {
         "{empty}"
     );
     let nameless = probed(&config(&settings(&ca, false)).mqtt).unwrap_err();
-    println!("without a client certificate: {nameless}");
+    assert!(
+        nameless
+            .to_string()
+            .contains("wants [mqtt] client_cert_file"),
+        "{nameless}"
+    );
     let plain = probed(&config(&format!("port = {}", broker.port)).mqtt).unwrap_err();
-    println!("without TLS: {plain}");
+    assert!(plain.to_string().contains("speaks TLS"), "{plain}");
 
     let settings = settings(&ca, true);
     probed(&config(&settings).mqtt).unwrap();

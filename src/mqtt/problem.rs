@@ -104,10 +104,7 @@ impl Problem {
                 address,
                 detail: "no answer in time".to_owned(),
             },
-            other => Self::Lost {
-                address,
-                detail: other.to_string(),
-            },
+            other => ended(other.to_string(), address),
         }
     }
 }
@@ -136,15 +133,26 @@ fn network(error: &std::io::Error, address: String) -> Problem {
         // Where the handshake failed, the system's error wraps that of TLS.
         ErrorKind::InvalidData => tls(detail, address),
         ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => {
-            Problem::Lost {
-                address,
-                detail: format!(
-                    "{detail} (a broker does so when one side speaks TLS and the \
-                                 other does not, and when it wants a client certificate)"
-                ),
-            }
+            ended(detail, address)
         }
         _ => Problem::Unreachable { address, detail },
+    }
+}
+
+/// A connection that the other side has ended, in whatever layer that was noticed.
+fn ended(detail: String, address: String) -> Problem {
+    if detail.contains("fatal alert") {
+        return tls(detail, address);
+    }
+    let abrupt = ["reset by peer", "closed by peer", "eof"];
+    let hint = if abrupt.iter().any(|sign| detail.contains(sign)) {
+        " (a broker also does so when one side speaks TLS and the other does not)"
+    } else {
+        ""
+    };
+    Problem::Lost {
+        address,
+        detail: format!("{detail}{hint}"),
     }
 }
 
