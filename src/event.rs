@@ -143,3 +143,35 @@ pub struct VerificationEvent {
     /// Sent later than its time: for the record only, never act on it.
     pub replayed: bool,
 }
+
+/// A camera event for unit tests, told apart by its number.
+#[cfg(test)]
+pub(crate) fn sample(number: u32) -> VerificationEvent {
+    VerificationEvent {
+        schema: SCHEMA.to_owned(),
+        event_id: format!("{number:026}"),
+        event_type: EventType::Camera,
+        device_id: "front".to_owned(),
+        boot_id: "boot".to_owned(),
+        seq: 0,
+        ts: "2026-03-01T12:00:00Z".to_owned(),
+        clock_synced: true,
+        expires_at: None,
+        mode: None,
+        claimed_id: None,
+        subject_id: None,
+        similarity: None,
+        threshold: None,
+        runner_up: None,
+        gallery_size: None,
+        frames_used: None,
+        quality: None,
+        bbox: None,
+        latency_ms: None,
+        model: None,
+        decision: Verdict::Inconclusive,
+        reason: "camera_gone".to_owned(),
+        reasons: vec![],
+        replayed: false,
+    }
+}

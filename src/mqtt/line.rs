@@ -1,0 +1,72 @@
+//! The TCP connection below MQTT.
+//!
+//! What has been written and not yet delivered is the kernel's, and the kernel goes on delivering
+//! it after the connection has been given up: an accept could reach the broker long after its
+//! time. A connection that ends without a goodbye is therefore reset, which throws away what it
+//! still holds; the outbox has it all.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use rumqttc::NetworkOptions;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Whether the goodbye has begun, shared with the session.
+pub(super) type Goodbye = Arc<AtomicBool>;
+
+/// A connection that is reset when dropped before the goodbye.
+pub(super) struct Line {
+    stream: TcpStream,
+    goodbye: Goodbye,
+}
+
+/// Connects to `host`, a name or an address with its port.
+pub(super) async fn connect(
+    host: String,
+    options: NetworkOptions,
+    goodbye: Goodbye,
+) -> io::Result<Line> {
+    let stream = rumqttc::default_socket_connect(host, options).await?;
+    Ok(Line { stream, goodbye })
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if !self.goodbye.load(Ordering::Relaxed) {
+            // Failing, it would only be closed as any other connection.
+            let _ = self.stream.set_zero_linger();
+        }
+    }
+}
+
+impl AsyncRead for Line {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

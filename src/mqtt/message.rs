@@ -1,0 +1,148 @@
+//! From an event to what goes over the wire, and where to.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::config::{DeviceId, MqttSection};
+use crate::event::{Verdict, VerificationEvent};
+
+/// How far the clock may step back before an accept counts as out of its time.
+const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(1);
+
+/// The topics of one device.
+#[derive(Clone, Debug)]
+pub(super) struct Topics {
+    pub(super) available: String,
+    pub(super) state: String,
+    pub(super) event: String,
+    pub(super) audit: String,
+}
+
+impl Topics {
+    pub(super) fn new(section: &MqttSection, device: &DeviceId) -> Self {
+        let topic = |leaf| format!("{}/{}/{leaf}", section.base.as_str(), device.as_str());
+        Self {
+            available: topic("available"),
+            state: topic("state"),
+            event: topic("event"),
+            audit: topic("audit"),
+        }
+    }
+}
+
+/// One event, ready to be published. It is never retained.
+#[derive(Debug, PartialEq)]
+pub(super) struct Message<'a> {
+    pub(super) topic: &'a str,
+    pub(super) payload: Vec<u8>,
+    /// Seconds after which the broker has to forget it.
+    pub(super) expiry: Option<u32>,
+}
+
+/// The message of `event` at the time `now`: on the event topic while it may be acted on, on the
+/// audit topic and marked as replayed when an accept comes too late.
+pub(super) fn message<'a>(
+    topics: &'a Topics,
+    mut event: VerificationEvent,
+    now: Timestamp,
+) -> Result<Message<'a>, serde_json::Error> {
+    let (topic, expiry) = match time_left(&event, now) {
+        TimeLeft::Unlimited => (&topics.event, None),
+        TimeLeft::Seconds(seconds) => (&topics.event, Some(seconds)),
+        TimeLeft::None => {
+            event.replayed = true;
+            (&topics.audit, None)
+        }
+    };
+    Ok(Message {
+        topic,
+        payload: serde_json::to_vec(&event)?,
+        expiry,
+    })
+}
+
+enum TimeLeft {
+    Unlimited,
+    Seconds(u32),
+    None,
+}
+
+/// How long the event may still be acted on. In doubt (a time that cannot be read, an accept
+/// without an end, a clock that has been set back) it may not.
+fn time_left(event: &VerificationEvent, now: Timestamp) -> TimeLeft {
+    let Some(expires_at) = &event.expires_at else {
+        let opens = event.decision == Verdict::Accept;
+        return if opens {
+            TimeLeft::None
+        } else {
+            TimeLeft::Unlimited
+        };
+    };
+    let times = (
+        event.ts.parse::<Timestamp>(),
+        expires_at.parse::<Timestamp>(),
+    );
+    let (Ok(ts), Ok(end)) = times else {
+        return TimeLeft::None;
+    };
+    if now >= end || ts.duration_since(now) > CLOCK_STEP {
+        return TimeLeft::None;
+    }
+    // Rounded up to the whole seconds that MQTT counts; the payload has the exact time.
+    let seconds = (end.duration_since(now).as_millis() + 999) / 1000;
+    TimeLeft::Seconds(seconds.try_into().unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::event::sample;
+
+    const TS: &str = "2026-03-01T12:00:00Z";
+
+    /// An event of `decision`, good until `expires_at`, dequeued at `now`, goes out with
+    /// `expected` seconds to live or, for `None`, to the audit topic.
+    fn check(
+        decision: Verdict,
+        expires_at: Option<&str>,
+        now: &str,
+        expected: Option<Option<u32>>,
+    ) {
+        let config = Config::default();
+        let topics = Topics::new(&config.mqtt, &config.device.id);
+        let expires_at = expires_at.map(str::to_owned);
+        let event = VerificationEvent {
+            ts: TS.to_owned(),
+            decision,
+            expires_at,
+            ..sample(1)
+        };
+        let message = message(&topics, event, now.parse().unwrap()).unwrap();
+        let sent: VerificationEvent = serde_json::from_slice(&message.payload).unwrap();
+        let topic = if expected.is_some() {
+            "doorward/door/event"
+        } else {
+            "doorward/door/audit"
+        };
+        assert_eq!(message.topic, topic, "{now}");
+        assert_eq!(sent.replayed, expected.is_none(), "{now}");
+        assert_eq!(message.expiry, expected.flatten(), "{now}");
+    }
+
+    #[test]
+    fn an_accept_is_good_until_it_expires_and_never_in_doubt() {
+        let accept = |end, now, expected| check(Verdict::Accept, end, now, expected);
+        let end = Some("2026-03-01T12:00:05Z");
+        accept(end, TS, Some(Some(5)));
+        accept(end, "2026-03-01T12:00:00.25Z", Some(Some(5)));
+        accept(end, "2026-03-01T12:00:04.999Z", Some(Some(1)));
+        accept(end, "2026-03-01T12:00:05Z", None);
+        accept(end, "2027-03-01T12:00:00Z", None);
+        // The clock was set back a little, and by more.
+        accept(end, "2026-03-01T11:59:59.5Z", Some(Some(6)));
+        accept(end, "2026-03-01T11:59:58Z", None);
+        accept(Some("soon"), TS, None);
+        accept(None, TS, None);
+        check(Verdict::Reject, None, "2027-03-01T12:00:00Z", Some(None));
+    }
+}

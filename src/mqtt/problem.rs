@@ -1,0 +1,233 @@
+//! What can be wrong with the broker or the way to it, and how to mend it.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use rumqttc::{ConnectReturnCode, ConnectionError, StateError, TlsError};
+
+/// Why there is no connection. The message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// A file of `[mqtt]` cannot be read.
+    #[error("[mqtt] {key} = \"{}\" cannot be read: {source}", path.display())]
+    File {
+        /// The key in the configuration.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The settings do not go together.
+    #[error("[mqtt] {0}")]
+    Settings(&'static str),
+    /// Nobody listens.
+    #[error(
+        "nothing listens at {address}; is the broker running, and are [mqtt] host and port \
+             right?"
+    )]
+    Refused {
+        /// Host and port.
+        address: String,
+    },
+    /// The network does not lead there.
+    #[error(
+        "the broker at {address} cannot be reached: {detail}; check the network, and [mqtt] \
+             host and port"
+    )]
+    Unreachable {
+        /// Host and port.
+        address: String,
+        /// What the system said.
+        detail: String,
+    },
+    /// TLS came to no agreement.
+    #[error("no secure connection to {address}: {detail}; {advice}")]
+    Tls {
+        /// Host and port.
+        address: String,
+        /// What TLS said.
+        detail: String,
+        /// What to look at.
+        advice: &'static str,
+    },
+    /// User name, password or certificate do not suffice.
+    #[error(
+        "the broker at {address} refuses this client ({code}); check [mqtt] username and \
+             password_file, or the client certificate, and the broker's list of users"
+    )]
+    Credentials {
+        /// Host and port.
+        address: String,
+        /// The broker's reason.
+        code: String,
+    },
+    /// The broker says no for another reason.
+    #[error("the broker at {address} refuses the connection ({code}); its log says more")]
+    Broker {
+        /// Host and port.
+        address: String,
+        /// The broker's reason.
+        code: String,
+    },
+    /// A connection has ended.
+    #[error("the connection to {address} has ended: {detail}")]
+    Lost {
+        /// Host and port.
+        address: String,
+        /// How.
+        detail: String,
+    },
+}
+
+impl Problem {
+    /// Whether only a person can mend it, so that trying often is of no use.
+    pub fn needs_somebody(&self) -> bool {
+        matches!(
+            self,
+            Self::File { .. } | Self::Settings(_) | Self::Credentials { .. }
+        )
+    }
+
+    pub(super) fn from_library(error: ConnectionError, address: &str) -> Self {
+        let address = address.to_owned();
+        match error {
+            ConnectionError::ConnectionRefused(code)
+            | ConnectionError::MqttState(StateError::ConnFail { reason: code }) => {
+                refused(code, address)
+            }
+            ConnectionError::Tls(TlsError::Io(error)) | ConnectionError::Io(error) => {
+                network(&error, address)
+            }
+            ConnectionError::Tls(error) => tls(error.to_string(), address),
+            ConnectionError::Timeout(_) => Self::Unreachable {
+                address,
+                detail: "no answer in time".to_owned(),
+            },
+            other => ended(other.to_string(), address),
+        }
+    }
+}
+
+fn refused(code: ConnectReturnCode, address: String) -> Problem {
+    let text = format!("{code:?}");
+    match code {
+        ConnectReturnCode::BadUserNamePassword
+        | ConnectReturnCode::NotAuthorized
+        | ConnectReturnCode::BadAuthenticationMethod
+        | ConnectReturnCode::Banned => Problem::Credentials {
+            address,
+            code: text,
+        },
+        _ => Problem::Broker {
+            address,
+            code: text,
+        },
+    }
+}
+
+fn network(error: &std::io::Error, address: String) -> Problem {
+    let detail = error.to_string();
+    match error.kind() {
+        ErrorKind::ConnectionRefused => Problem::Refused { address },
+        // Where the handshake failed, the system's error wraps that of TLS.
+        ErrorKind::InvalidData => tls(detail, address),
+        ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => {
+            ended(detail, address)
+        }
+        _ => Problem::Unreachable { address, detail },
+    }
+}
+
+/// A connection that the other side has ended, in whatever layer that was noticed.
+fn ended(detail: String, address: String) -> Problem {
+    if detail.contains("fatal alert") {
+        return tls(detail, address);
+    }
+    let abrupt = ["reset by peer", "closed by peer", "eof"];
+    let hint = if abrupt.iter().any(|sign| detail.contains(sign)) {
+        " (a broker also does so when one side speaks TLS and the other does not)"
+    } else {
+        ""
+    };
+    Problem::Lost {
+        address,
+        detail: format!("{detail}{hint}"),
+    }
+}
+
+fn tls(detail: String, address: String) -> Problem {
+    let advice = [
+        (
+            "UnknownIssuer",
+            "[mqtt] ca_file has to hold the authority that signed the broker's \
+                           certificate",
+        ),
+        (
+            "CaUsedAsEndEntity",
+            "the broker has to show a certificate of its own, not the \
+                               authority's",
+        ),
+        (
+            "NotValidForName",
+            "[mqtt] host has to be a name that the broker's certificate holds",
+        ),
+        (
+            "not valid for name",
+            "[mqtt] host has to be a name that the broker's certificate \
+                                holds",
+        ),
+        (
+            "Expired",
+            "the broker's certificate has run out, or this device's clock is wrong",
+        ),
+        (
+            "expired",
+            "the broker's certificate has run out, or this device's clock is wrong",
+        ),
+        (
+            "NotValidYet",
+            "this device's clock is wrong, or the broker's certificate is for later",
+        ),
+        (
+            "not valid yet",
+            "this device's clock is wrong, or the broker's certificate is for \
+                           later",
+        ),
+        (
+            "InvalidContentType",
+            "this port does not speak TLS; [mqtt] port is 8883 with most \
+                                brokers",
+        ),
+        (
+            "corrupt message",
+            "this port does not speak TLS; [mqtt] port is 8883 with most \
+                             brokers",
+        ),
+        (
+            "CertificateRequired",
+            "the broker wants [mqtt] client_cert_file and client_key_file",
+        ),
+        (
+            "No valid CA",
+            "[mqtt] ca_file holds no certificate in PEM form",
+        ),
+        (
+            "No valid certificate for client",
+            "[mqtt] client_cert_file holds no certificate in PEM \
+                                             form",
+        ),
+        (
+            "No valid key",
+            "[mqtt] client_key_file holds no private key in PEM form",
+        ),
+    ]
+    .into_iter()
+    .find_map(|(sign, advice)| detail.contains(sign).then_some(advice))
+    .unwrap_or("check [mqtt] ca_file, client_cert_file and client_key_file");
+    Problem::Tls {
+        address,
+        detail,
+        advice,
+    }
+}

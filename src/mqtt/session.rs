@@ -1,0 +1,320 @@
+//! One connection, from the first word to the last.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rumqttc::{
+    AsyncClient, Event, EventLoop, Packet, PubAckReason, PublishNoticeError, PublishOptions,
+    PublishProperties, PublishResult,
+};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::connect::{address, client_id, last_will, options};
+use super::line::Goodbye;
+use super::message::{Message, Topics, message};
+use super::pump::{Pump, WINDOW};
+use super::{Problem, Publisher, stopped};
+
+/// How often state, refused events and the broker's silence are looked after.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long the goodbye may take.
+const GOODBYE: Duration = Duration::from_millis(1500);
+
+/// How a connection ended.
+pub(super) enum End {
+    /// As asked.
+    Stopped,
+    /// Otherwise.
+    Lost(Problem),
+}
+
+/// News from the event loop.
+enum News {
+    Connected,
+    Lost(Problem),
+}
+
+/// What a publish was about, and what became of it.
+type Answer = (Subject, Result<PublishResult, PublishNoticeError>);
+
+/// What was published.
+enum Subject {
+    Event(String),
+    Status(String),
+}
+
+/// A connection at work.
+struct Session<'a> {
+    client: AsyncClient,
+    topics: &'a Topics,
+    answers: JoinSet<Answer>,
+    /// The broker's last reason for refusing, told once.
+    refusal: Option<String>,
+}
+
+/// Connects and publishes until the connection is lost or the publisher has to stop.
+pub(super) async fn run(
+    publisher: &mut Publisher,
+    pump: &mut Pump,
+    connected: &watch::Sender<bool>,
+) -> End {
+    let topics = Topics::new(&publisher.section, &publisher.device);
+    let client_id = client_id(&publisher.section, &publisher.device);
+    let goodbye = Goodbye::default();
+    let mut options = match options(&publisher.section, client_id, &goodbye) {
+        Ok(options) => options,
+        Err(problem) => return End::Lost(problem),
+    };
+    options.set_last_will(last_will(&topics));
+    // Room for a full window and the words about the device itself.
+    let (client, event_loop) = AsyncClient::builder(options)
+        .capacity(WINDOW as usize + 8)
+        .build();
+    let (sender, mut news) = mpsc::unbounded_channel();
+    let mut driver = JoinSet::new();
+    driver.spawn(drive(event_loop, sender, address(&publisher.section)));
+    let mut session = Session {
+        client,
+        topics: &topics,
+        answers: JoinSet::new(),
+        refusal: None,
+    };
+
+    let first = tokio::select! {
+        biased;
+        () = stopped(&mut publisher.shutdown) => return End::Stopped,
+        first = news.recv() => first,
+    };
+    match first {
+        Some(News::Connected) => {}
+        Some(News::Lost(problem)) => return End::Lost(problem),
+        None => return End::Lost(Problem::Settings("the client ended without a word")),
+    }
+    connected.send_replace(true);
+    log::info!("MQTT: connected to {}", address(&publisher.section));
+    session.say("online");
+    publisher.state.mark_changed();
+
+    let end = session.serve(publisher, pump, &mut news).await;
+    if matches!(end, End::Stopped) {
+        session.say("stopped");
+        goodbye.store(true, Ordering::Relaxed);
+        // The driver ends when the goodbye has been said.
+        if session
+            .client
+            .disconnect_with_timeout(GOODBYE)
+            .await
+            .is_ok()
+        {
+            let _ = tokio::time::timeout(GOODBYE, driver.join_next()).await;
+        }
+    }
+    driver.abort_all();
+    while let Some(answer) = session.answers.try_join_next() {
+        session.take(answer, pump);
+    }
+    acknowledge(publisher, pump);
+    pump.disconnected();
+    end
+}
+
+/// Keeps the library at work. It must not be interrupted in the middle of a packet, and after an
+/// error it would connect again by itself; so it has a task of its own, which ends there.
+async fn drive(mut event_loop: EventLoop, news: mpsc::UnboundedSender<News>, address: String) {
+    loop {
+        let word = match event_loop.poll().await {
+            Ok(Event::Incoming(Packet::ConnAck(_))) => News::Connected,
+            Ok(_) => continue,
+            Err(error) => News::Lost(Problem::from_library(error, &address)),
+        };
+        let over = matches!(word, News::Lost(_));
+        if news.send(word).is_err() || over {
+            return;
+        }
+    }
+}
+
+impl Session<'_> {
+    async fn serve(
+        &mut self,
+        publisher: &mut Publisher,
+        pump: &mut Pump,
+        news: &mut mpsc::UnboundedReceiver<News>,
+    ) -> End {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stopped(&mut publisher.shutdown) => return End::Stopped,
+                word = news.recv() => match word {
+                    Some(News::Connected) => {}
+                    Some(News::Lost(problem)) => return End::Lost(problem),
+                    None => return End::Lost(lost(publisher, "the client has ended")),
+                },
+                Some(answer) = self.answers.join_next() => {
+                    self.take(answer, pump);
+                    while let Some(answer) = self.answers.try_join_next() {
+                        self.take(answer, pump);
+                    }
+                    acknowledge(publisher, pump);
+                }
+                () = publisher.wake.notified() => {}
+                _ = tick.tick() => {
+                    if pump.stalled(Instant::now()) {
+                        return End::Lost(lost(publisher, "no acknowledgement in time"));
+                    }
+                    acknowledge(publisher, pump);
+                    self.tell_state(&mut publisher.state);
+                }
+            }
+            self.send_due(publisher, pump);
+        }
+    }
+
+    /// Publishes the state if it has changed.
+    fn tell_state(&mut self, state: &mut watch::Receiver<super::DeviceState>) {
+        // A sender that has gone has no news.
+        if !state.has_changed().unwrap_or(false) {
+            return;
+        }
+        match serde_json::to_vec(&*state.borrow_and_update()) {
+            Ok(json) => self.publish_status(&self.topics.state, json, "application/json"),
+            Err(error) => log::error!("MQTT: the state has no JSON form: {error}"),
+        }
+    }
+
+    /// Publishes whether the device is there.
+    fn say(&mut self, word: &str) {
+        self.publish_status(
+            &self.topics.available,
+            word.as_bytes().to_vec(),
+            "text/plain",
+        );
+    }
+
+    fn publish_status(&mut self, topic: &str, payload: Vec<u8>, content_type: &str) {
+        let properties = PublishProperties {
+            content_type: Some(content_type.to_owned()),
+            ..<_>::default()
+        };
+        let options = PublishOptions::at_least_once()
+            .retained()
+            .properties(properties);
+        match self.client.try_publish_tracked(topic, payload, options) {
+            Ok(notice) => {
+                let subject = Subject::Status(topic.to_owned());
+                self.answers
+                    .spawn(async { (subject, notice.wait_async().await) });
+            }
+            Err(error) => log::warn!("MQTT: {topic} could not be published: {error}"),
+        }
+    }
+
+    /// Sends what the outbox holds, as far as the window goes.
+    fn send_due(&mut self, publisher: &Publisher, pump: &mut Pump) {
+        let now = Instant::now();
+        let pending = match publisher.outbox.pending(WINDOW) {
+            Ok(pending) => pending,
+            Err(error) => return log::error!("MQTT: the outbox cannot be read: {error:#}"),
+        };
+        for event in pump.due(pending, now) {
+            let event_id = event.event_id.clone();
+            let message = match message(self.topics, event, (publisher.clock)()) {
+                Ok(message) => message,
+                Err(error) => {
+                    log::error!("MQTT: event {event_id} has no JSON form: {error}");
+                    pump.refused(event_id, now);
+                    continue;
+                }
+            };
+            if !self.publish_event(&event_id, message) {
+                return;
+            }
+            pump.sent(event_id, now);
+        }
+    }
+
+    /// False when the client takes no more at the moment.
+    fn publish_event(&mut self, event_id: &str, message: Message<'_>) -> bool {
+        let properties = PublishProperties {
+            content_type: Some("application/json".to_owned()),
+            payload_format_indicator: Some(1),
+            message_expiry_interval: message.expiry,
+            ..<_>::default()
+        };
+        let options = PublishOptions::at_least_once().properties(properties);
+        let sent = self
+            .client
+            .try_publish_tracked(message.topic, message.payload, options);
+        let Ok(notice) = sent else { return false };
+        let subject = Subject::Event(event_id.to_owned());
+        self.answers
+            .spawn(async { (subject, notice.wait_async().await) });
+        true
+    }
+
+    /// Notes what became of a publish.
+    fn take(&mut self, answer: Result<Answer, tokio::task::JoinError>, pump: &mut Pump) {
+        let Ok((subject, result)) = answer else {
+            return;
+        };
+        let refusal = match result {
+            Ok(PublishResult::Qos1(ack)) => match ack.reason {
+                PubAckReason::Success | PubAckReason::NoMatchingSubscribers => None,
+                reason => Some(format!("{reason:?}")),
+            },
+            Ok(other) => Some(format!("{other:?}")),
+            Err(PublishNoticeError::RetainNotSupported) => Some("RetainNotSupported".to_owned()),
+            // The connection has gone; the event loop says why.
+            Err(_) => return,
+        };
+        match (subject, &refusal) {
+            (Subject::Event(event_id), None) => pump.acknowledged(event_id),
+            (Subject::Event(event_id), Some(reason)) => {
+                self.complain(reason, &self.topics.event);
+                pump.refused(event_id, Instant::now());
+            }
+            (Subject::Status(topic), Some(reason)) => self.complain(reason, &topic),
+            (Subject::Status(_), None) => {}
+        }
+    }
+
+    fn complain(&mut self, reason: &str, topic: &str) {
+        if self.refusal.as_deref() == Some(reason) {
+            return;
+        }
+        self.refusal = Some(reason.to_owned());
+        let advice = match reason {
+            "NotAuthorized" => "the broker's access list has to let this user write below it",
+            "QuotaExceeded" => "the broker's quota for this user is used up",
+            _ => "the broker's log says more",
+        };
+        log::warn!(
+            "MQTT: the broker refuses {topic} ({reason}): {advice}; events stay in the \
+                    outbox and are sent again later"
+        );
+    }
+}
+
+/// Tells the outbox what the broker has. What the outbox does not take in is told again later.
+fn acknowledge(publisher: &Publisher, pump: &mut Pump) {
+    let done = pump.to_acknowledge();
+    if done.is_empty() {
+        return;
+    }
+    match publisher.outbox.acknowledge(&done) {
+        Ok(()) => pump.forget(&done),
+        Err(error) => log::error!("MQTT: the outbox cannot be written: {error:#}"),
+    }
+}
+
+fn lost(publisher: &Publisher, detail: &str) -> Problem {
+    Problem::Lost {
+        address: address(&publisher.section),
+        detail: detail.to_owned(),
+    }
+}

@@ -1,0 +1,197 @@
+//! The audit trail and the outbox.
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Transaction, params};
+
+use super::{Store, StoreError};
+use crate::event::VerificationEvent;
+
+/// What recording an event did.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// The event with its number.
+    pub event: VerificationEvent,
+    /// Older events that had to leave the full outbox unsent; the audit trail keeps them.
+    pub dropped: u32,
+}
+
+impl Store {
+    /// Numbers `event` and writes it to the audit trail and, to be published, to the outbox: all
+    /// of it or, on an error, nothing. Its `seq` is replaced.
+    pub fn record(
+        &mut self,
+        mut event: VerificationEvent,
+        publish: bool,
+    ) -> Result<Recorded, StoreError> {
+        let limit = self.outbox_limit;
+        let unfit = |event_id: &str, detail: String| StoreError::Event {
+            event_id: event_id.to_owned(),
+            detail,
+        };
+        let ts: Timestamp = event
+            .ts
+            .parse()
+            .map_err(|e| unfit(&event.event_id, format!("ts = \"{}\": {e}", event.ts)))?;
+        let transaction = self.write()?;
+        let seq: i64 = transaction.query_row(
+            "update counter set value = value + 1 where name = 'event_seq' returning value",
+            [],
+            |row| row.get(0),
+        )?;
+        event.seq = seq.cast_unsigned();
+        let json =
+            serde_json::to_string(&event).map_err(|e| unfit(&event.event_id, e.to_string()))?;
+        transaction.prepare_cached(
+            "insert into event (seq, event_id, ts, clock_synced, json) values (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            seq,
+            event.event_id,
+            ts.as_millisecond(),
+            event.clock_synced,
+            json
+        ])?;
+        let mut dropped = 0;
+        if publish {
+            transaction.execute("insert into outbox (seq) values (?1)", [seq])?;
+            dropped = shorten(&transaction, limit)?;
+        }
+        transaction.commit()?;
+        Ok(Recorded { event, dropped })
+    }
+
+    /// The oldest `limit` events that the broker has not acknowledged.
+    pub fn pending(&self, limit: u32) -> Result<Vec<VerificationEvent>, StoreError> {
+        self.read_events(
+            "select json from outbox join event using (seq) order by seq limit ?1",
+            limit,
+        )
+    }
+
+    /// Takes acknowledged events out of the outbox; the audit trail keeps them. Ids that are not
+    /// there do no harm.
+    pub fn acknowledge(&mut self, event_ids: &[String]) -> Result<(), StoreError> {
+        let transaction = self.write()?;
+        {
+            let mut statement = transaction.prepare_cached(
+                "delete from outbox where seq = (select seq from event where event_id = ?1)",
+            )?;
+            for event_id in event_ids {
+                statement.execute([event_id])?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Events that wait for the broker.
+    pub fn outbox_len(&self) -> Result<u32, StoreError> {
+        Ok(self
+            .connection
+            .query_row("select count(*) from outbox", [], |row| row.get(0))?)
+    }
+
+    /// Events that ever left the outbox unsent because it was full.
+    pub fn outbox_dropped(&self) -> Result<u64, StoreError> {
+        self.counter("outbox_dropped")
+    }
+
+    /// The newest `limit` events of the audit trail, newest first.
+    pub fn recent(&self, limit: u32) -> Result<Vec<VerificationEvent>, StoreError> {
+        self.read_events("select json from event order by seq desc limit ?1", limit)
+    }
+
+    /// Forgets events older than `audit_days`; those in the outbox stay. Returns how many went.
+    ///
+    /// A device may start with a wrong clock: an event counts as old when it, or one after it, is
+    /// old by a clock that was synchronised. Call this only while `now` is so too.
+    pub fn prune(&mut self, now: Timestamp) -> Result<usize, StoreError> {
+        let age = SignedDuration::from_hours(i64::from(self.audit_days) * 24);
+        let oldest = now
+            .checked_sub(age)
+            .unwrap_or(Timestamp::MIN)
+            .as_millisecond();
+        let transaction = self.write()?;
+        let pruned = transaction.execute(
+            "delete from event where seq <= \
+             (select max(seq) from event where clock_synced and ts < ?1) \
+             and seq not in (select seq from outbox)",
+            [oldest],
+        )?;
+        transaction.commit()?;
+        Ok(pruned)
+    }
+
+    fn read_events(&self, sql: &str, limit: u32) -> Result<Vec<VerificationEvent>, StoreError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map([limit], |row| row.get::<_, String>(0))?;
+        rows.map(|json| {
+            let json = json?;
+            serde_json::from_str(&json).map_err(|e| {
+                StoreError::Broken(format!("an event of the audit trail cannot be read: {e}"))
+            })
+        })
+        .collect()
+    }
+}
+
+/// Drops the oldest events of the outbox beyond `limit`, and counts them.
+fn shorten(transaction: &Transaction<'_>, limit: u32) -> rusqlite::Result<u32> {
+    let waiting: u32 =
+        transaction.query_row("select count(*) from outbox", [], |row| row.get(0))?;
+    let excess = waiting.saturating_sub(limit);
+    if excess > 0 {
+        transaction.execute(
+            "delete from outbox where seq in (select seq from outbox order by seq limit ?1)",
+            [excess],
+        )?;
+        transaction.execute(
+            "update counter set value = value + ?1 where name = 'outbox_dropped'",
+            [excess],
+        )?;
+    }
+    Ok(excess)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::StoreSection;
+    use crate::event::sample;
+
+    #[test]
+    fn a_full_disk_is_an_error_and_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let section = StoreSection {
+            path: folder.path().join("doorward.db"),
+            ..StoreSection::default()
+        };
+        let mut store = Store::open(&section, Timestamp::UNIX_EPOCH).unwrap();
+        let limit = |store: &Store, pages: u32| {
+            // SQLite then says "full" as it does for a full disk.
+            store
+                .connection
+                .pragma_update(None, "max_page_count", pages)
+                .unwrap();
+        };
+        limit(&store, 30);
+        let mut kept = 0;
+        let error = loop {
+            match store.record(sample(kept), true) {
+                Ok(done) => kept = u32::try_from(done.event.seq).unwrap(),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, StoreError::Full(_)), "{error}");
+        assert!(kept > 0);
+        assert_eq!(store.outbox_len().unwrap(), kept);
+        store.check().unwrap();
+
+        limit(&store, 1000);
+        let done = store.record(sample(kept), true).unwrap();
+        assert_eq!(
+            done.event.seq,
+            u64::from(kept) + 1,
+            "no number is lost to the failure"
+        );
+    }
+}

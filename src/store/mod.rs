@@ -1,0 +1,225 @@
+//! What outlives a restart: subjects and their templates, the audit trail, and the outbox.
+//!
+//! This room owns the SQLite database and is the only one that speaks SQL. It never speaks to a
+//! network. The command line and the daemon may use one database at the same time: readers and
+//! one writer do not stand in each other's way (write-ahead log), and writers wait for each other.
+//! Every write is on the disk when its method returns (`synchronous = full`).
+//!
+//! A damaged database is put aside, never repaired, overwritten or replaced by an empty one: an
+//! empty gallery would look like a door that knows nobody.
+
+mod error;
+mod events;
+mod gallery;
+mod subject;
+mod upgrade;
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, ErrorCode};
+
+use crate::config::StoreSection;
+
+pub use error::StoreError;
+pub use events::Recorded;
+pub use gallery::{Enrolled, SubjectSummary};
+pub use subject::{NameError, SubjectName};
+
+/// How long to wait for another process's write.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// An open database.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    outbox_limit: u32,
+    audit_days: u32,
+}
+
+impl Store {
+    /// Opens the database, making it (mode 0600) and its folder (0700) when there is none yet.
+    ///
+    /// `now` names a damaged file that is put aside. Errors: the file cannot be used, is damaged,
+    /// is of a later doorward or of another program.
+    pub fn open(section: &StoreSection, now: Timestamp) -> Result<Self, StoreError> {
+        let path = section.path.as_path();
+        create(path)?;
+        let connection = match connect(path) {
+            Ok(connection) => connection,
+            Err(Refusal::Damaged(detail)) => return Err(put_aside(path, detail, now)),
+            Err(Refusal::Other(error)) => return Err(error),
+        };
+        Ok(Self {
+            connection,
+            outbox_limit: section.outbox_limit.get(),
+            audit_days: section.audit_days.get(),
+        })
+    }
+
+    /// Reads the whole database, the audit trail included, and tells what is wrong with it.
+    ///
+    /// Opening looks at the gallery and the outbox alone, because the trail may be long.
+    pub fn check(&self) -> Result<(), StoreError> {
+        match quick_check(&self.connection, None)? {
+            None => Ok(()),
+            Some(detail) => Err(StoreError::Broken(detail)),
+        }
+    }
+
+    fn counter(&self, name: &str) -> Result<u64, StoreError> {
+        let sql = "select value from counter where name = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        Ok(statement
+            .query_row([name], |row| row.get::<_, i64>(0))?
+            .cast_unsigned())
+    }
+}
+
+/// Why a database cannot be opened.
+enum Refusal {
+    Damaged(String),
+    Other(StoreError),
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Damaged(error.to_string())
+            }
+            _ => Self::Other(error.into()),
+        }
+    }
+}
+
+/// Makes the folder and an empty file that only their owner can read. Refuses to where a damaged
+/// database has been put aside.
+fn create(path: &Path) -> Result<(), StoreError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| StoreError::File { path, source }
+    };
+    if path.try_exists().map_err(failed(path))? {
+        return Ok(());
+    }
+    let folder = folder_of(path);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(failed(folder))?;
+    if let Some(aside) = find_aside(path).map_err(failed(folder))? {
+        return Err(StoreError::PutAside {
+            path: path.into(),
+            aside,
+        });
+    }
+    let mut options = OpenOptions::new();
+    options
+        .write(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed(path))?;
+    Ok(())
+}
+
+fn connect(path: &Path) -> Result<Connection, Refusal> {
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    let found = upgrade::version(&connection)?;
+    let mark: u32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: u32 =
+        connection.query_row("select count(*) from sqlite_schema", [], |row| row.get(0))?;
+    if tables > 0 && mark != upgrade::APPLICATION_ID {
+        return Err(Refusal::Other(StoreError::Foreign { path: path.into() }));
+    }
+    let known = upgrade::latest();
+    if found > known {
+        return Err(Refusal::Other(StoreError::Newer {
+            path: path.into(),
+            found,
+            known,
+        }));
+    }
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    upgrade::upgrade(&mut connection)?;
+    for table in ["subject", "template", "outbox", "counter"] {
+        if let Some(detail) = quick_check(&connection, Some(table))? {
+            return Err(Refusal::Damaged(detail));
+        }
+    }
+    Ok(connection)
+}
+
+/// The first fault that SQLite finds in `table`, or in the whole file.
+fn quick_check(connection: &Connection, table: Option<&str>) -> rusqlite::Result<Option<String>> {
+    let sql = match table {
+        Some(_) => "select * from pragma_quick_check(?1)",
+        None => "select * from pragma_quick_check",
+    };
+    let mut statement = connection.prepare(sql)?;
+    let verdict: String =
+        statement.query_row(rusqlite::params_from_iter(table), |row| row.get(0))?;
+    Ok((verdict != "ok").then_some(verdict))
+}
+
+/// Renames the database and what SQLite keeps beside it.
+fn put_aside(path: &Path, detail: String, now: Timestamp) -> StoreError {
+    let suffix = format!(".corrupt-{}", now.strftime("%Y%m%dT%H%M%SZ"));
+    let aside = with_suffix(path, &suffix);
+    for part in ["", "-wal", "-shm"] {
+        let (from, to) = (with_suffix(path, part), with_suffix(&aside, part));
+        match std::fs::rename(&from, to) {
+            Err(error) if part.is_empty() => {
+                return StoreError::File {
+                    path: from,
+                    source: error,
+                };
+            }
+            // The parts beside it need not be there.
+            _ => {}
+        }
+    }
+    StoreError::Damaged {
+        path: path.into(),
+        aside,
+        detail,
+    }
+}
+
+/// A damaged database that was put aside from `path` and still lies there.
+fn find_aside(path: &Path) -> std::io::Result<Option<PathBuf>> {
+    let Some(name) = path.file_name() else {
+        return Ok(None);
+    };
+    let prefix = format!("{}.corrupt-", name.to_string_lossy());
+    let mut found = None;
+    for entry in std::fs::read_dir(folder_of(path))? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let part = name.ends_with("-wal") || name.ends_with("-shm");
+        if name.starts_with(&prefix) && !part {
+            found = found.max(Some(entry.path()));
+        }
+    }
+    Ok(found)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}

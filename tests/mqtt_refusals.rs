@@ -1,0 +1,210 @@
+//! The publisher against a broker that says no, and the way to one that says yes.
+#![allow(missing_docs)]
+
+mod broker;
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use broker::door::{Door, NEEDED, config, is_event, runtime, says};
+use broker::{Broker, Subscriber, available, free_port, wait_for};
+use doorward::config::MqttSection;
+use doorward::event::EventType;
+use doorward::mqtt::{Problem, probe};
+
+fn probed(mqtt: &MqttSection) -> Result<(), Problem> {
+    runtime().block_on(probe(mqtt, &config("").device.id))
+}
+
+#[test]
+fn a_wrong_password_is_told_and_a_right_one_taken() {
+    if !available(&[&NEEDED[..], &["mosquitto_passwd"]].concat()) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (users, password) = (folder.path().join("users"), folder.path().join("password"));
+    let args = ["-b", "-c", users.to_str().unwrap(), "front", "open sesame"];
+    assert!(
+        Command::new("mosquitto_passwd")
+            .args(args)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let settings = format!("allow_anonymous false\npassword_file {}", users.display());
+    let broker = Broker::start(free_port(), &settings, folder.path());
+    let subscriber = Subscriber::start(broker.port, &["-u", "front", "-P", "open sesame"]);
+
+    let settings = format!(
+        "port = {}\nusername = \"front\"\npassword_file = {password:?}\n",
+        broker.port
+    );
+    let mqtt = config(&settings).mqtt;
+    let missing = probed(&mqtt).unwrap_err();
+    assert!(
+        matches!(
+            missing,
+            Problem::File {
+                key: "password_file",
+                ..
+            }
+        ),
+        "{missing}"
+    );
+    std::fs::write(&password, "wrong\n").unwrap();
+    let wrong = probed(&mqtt).unwrap_err();
+    assert!(matches!(wrong, Problem::Credentials { .. }), "{wrong}");
+    let door = Door::start(&settings);
+    door.record(EventType::Unknown);
+    std::fs::write(&password, "open sesame\n").unwrap();
+    probed(&mqtt).unwrap();
+    subscriber.until("event", is_event);
+    door.wait_until_sent();
+    door.stop();
+}
+
+#[test]
+fn a_refused_event_stays_until_the_broker_takes_it() {
+    if !available(&NEEDED) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("acl");
+    let allowed = "topic read #\ntopic write ready\ntopic write doorward/front/available\n";
+    std::fs::write(&list, allowed).unwrap();
+    let log = folder.path().join("log");
+    let settings = format!(
+        "allow_anonymous true\nacl_file {}\nlog_dest file {}\nlog_type all",
+        list.display(),
+        log.display()
+    );
+    let broker = Broker::start(free_port(), &settings, folder.path());
+    let subscriber = Subscriber::start(broker.port, &[]);
+    let door = Door::start(&format!("port = {}", broker.port));
+    door.record(EventType::Unknown);
+    let denied = || {
+        let log = std::fs::read_to_string(&log).unwrap();
+        let denied = |line: &&str| line.contains("Denied PUBLISH") && line.contains("/event'");
+        log.lines().filter(denied).count()
+    };
+    wait_for("the refusal", || denied() > 0);
+    assert_eq!(door.waiting(), 1);
+    std::fs::write(&list, format!("{allowed}topic readwrite doorward/#\n")).unwrap();
+    broker.signal("HUP");
+    subscriber.until("event", is_event);
+    door.wait_until_sent();
+    assert!((1..=3).contains(&denied()), "{} attempts", denied());
+    door.stop();
+}
+
+#[test]
+fn probe_says_what_is_wrong() {
+    let port = free_port();
+    let nobody = probed(&config(&format!("port = {port}")).mqtt).unwrap_err();
+    assert!(matches!(nobody, Problem::Refused { .. }), "{nobody}");
+    assert!(
+        nobody.to_string().contains(&format!("127.0.0.1:{port}")),
+        "{nobody}"
+    );
+    let name = MqttSection {
+        host: "no-such-host.invalid".to_owned(),
+        ..<_>::default()
+    };
+    let nowhere = probed(&name).unwrap_err();
+    assert!(matches!(nowhere, Problem::Unreachable { .. }), "{nowhere}");
+}
+
+/// A certificate authority and what it signs, made by openssl.
+fn make_certificates(folder: &Path) {
+    let openssl = |args: &str| {
+        let done = Command::new("openssl")
+            .args(args.split(' '))
+            .current_dir(folder)
+            .output()
+            .unwrap();
+        assert!(
+            done.status.success(),
+            "{args}: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    for ca in ["ca", "other"] {
+        openssl(&format!(
+            "req -x509 {key} -days 2 -subj /CN={ca} -keyout {ca}.key -out {ca}.pem"
+        ));
+    }
+    std::fs::write(folder.join("ext"), "subjectAltName=IP:127.0.0.1\n").unwrap();
+    for name in ["broker", "door"] {
+        openssl(&format!(
+            "req {key} -subj /CN={name} -keyout {name}.key -out {name}.csr"
+        ));
+        openssl(&format!(
+            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
+             -extfile ext -out {name}.pem"
+        ));
+    }
+}
+
+#[test]
+fn tls_trusts_its_authority_and_shows_its_certificate() {
+    if !available(&[&NEEDED[..], &["openssl"]].concat()) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    make_certificates(folder.path());
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let settings = format!(
+        "allow_anonymous true\ncafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate true",
+        file("ca.pem"),
+        file("broker.pem"),
+        file("broker.key")
+    );
+    let broker = Broker::start(free_port(), &settings, folder.path());
+    let (ca, cert, key) = (file("ca.pem"), file("door.pem"), file("door.key"));
+    let subscriber = Subscriber::start(
+        broker.port,
+        &["--cafile", &ca, "--cert", &cert, "--key", &key],
+    );
+
+    let settings = |ca: &str, client: bool| {
+        let client = match client {
+            true => format!("client_cert_file = {cert:?}\nclient_key_file = {key:?}\n"),
+            false => String::new(),
+        };
+        format!(
+            "port = {}\ntls = true\nca_file = {ca:?}\n{client}",
+            broker.port
+        )
+    };
+    let stranger = probed(&config(&settings(&file("other.pem"), true)).mqtt).unwrap_err();
+    assert!(
+        stranger.to_string().contains("ca_file has to hold"),
+        "{stranger}"
+    );
+    let empty = probed(&config(&settings(&file("ext"), true)).mqtt).unwrap_err();
+    assert!(
+        empty.to_string().contains("holds no certificate"),
+        "{empty}"
+    );
+    let nameless = probed(&config(&settings(&ca, false)).mqtt).unwrap_err();
+    assert!(
+        nameless
+            .to_string()
+            .contains("wants [mqtt] client_cert_file"),
+        "{nameless}"
+    );
+    let plain = probed(&config(&format!("port = {}", broker.port)).mqtt).unwrap_err();
+    assert!(plain.to_string().contains("speaks TLS"), "{plain}");
+
+    let settings = settings(&ca, true);
+    probed(&config(&settings).mqtt).unwrap();
+    let door = Door::start(&settings);
+    door.record(EventType::Unknown);
+    subscriber.until("event", is_event);
+    door.wait_until_sent();
+    assert!(door.stop() < Duration::from_secs(2));
+    subscriber.until("goodbye", says("stopped"));
+}
