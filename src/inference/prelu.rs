@@ -40,7 +40,11 @@ impl EvalOp for PRelu {
         let mut x = x.into_tensor();
         let inner: usize = x.shape()[axis + 1..].iter().product();
         if channels > 1 {
-            ensure!(x.shape()[axis] == channels, "{channels} slopes for shape {:?}", x.shape());
+            ensure!(
+                x.shape()[axis] == channels,
+                "{channels} slopes for shape {:?}",
+                x.shape()
+            );
         }
         let slope = slope.try_as_plain_ram()?;
         let slope = slope.as_slice::<f32>()?;
@@ -50,10 +54,16 @@ impl EvalOp for PRelu {
             values.iter_mut().for_each(|v| *v = prelu(*v, slope[0]));
         } else if inner == 1 {
             for pixel in values.chunks_exact_mut(channels) {
-                pixel.iter_mut().zip(slope).for_each(|(v, s)| *v = prelu(*v, *s));
+                pixel
+                    .iter_mut()
+                    .zip(slope)
+                    .for_each(|(v, s)| *v = prelu(*v, *s));
             }
         } else {
-            for (plane, s) in values.chunks_exact_mut(inner.max(1)).zip(slope.iter().cycle()) {
+            for (plane, s) in values
+                .chunks_exact_mut(inner.max(1))
+                .zip(slope.iter().cycle())
+            {
                 plane.iter_mut().for_each(|v| *v = prelu(*v, *s));
             }
         }
@@ -110,7 +120,9 @@ pub(crate) fn fuse_prelu(model: &mut TypedModel) -> TractResult<usize> {
     let before = fused(model);
     Rewriter::<()>::default()
         .with_rule_for::<Iff>("fuse-prelu", |_, model, node, name, _| {
-            let Some((x, slope)) = match_prelu(model, node)? else { return Ok(None) };
+            let Some((x, slope)) = match_prelu(model, node)? else {
+                return Ok(None);
+            };
             let mut patch = TypedModelPatch::default();
             let taps = patch.taps(model, &[x, slope])?;
             let wire = patch.wire_node(name, PRelu, &taps)?;
@@ -126,9 +138,15 @@ pub(crate) fn match_prelu(
     model: &TypedModel,
     iff: &TypedNode,
 ) -> TractResult<Option<(OutletId, OutletId)>> {
-    let [test, product, x] = iff.inputs[..] else { return Ok(None) };
-    let Some([zero, tested]) = binary_inputs::<CompGT>(model, test) else { return Ok(None) };
-    let Some([a, b]) = binary_inputs::<Mul>(model, product) else { return Ok(None) };
+    let [test, product, x] = iff.inputs[..] else {
+        return Ok(None);
+    };
+    let Some([zero, tested]) = binary_inputs::<CompGT>(model, test) else {
+        return Ok(None);
+    };
+    let Some([a, b]) = binary_inputs::<Mul>(model, product) else {
+        return Ok(None);
+    };
     let is_zero = match &model.outlet_fact(zero)?.konst {
         Some(k) => k.is_uniform() && k.cast_to_scalar::<f32>()? == 0.0,
         None => false,
@@ -137,10 +155,14 @@ pub(crate) fn match_prelu(
     rule_if!(is_zero && tested == x && (a == x || b == x));
     let fact = model.outlet_fact(x)?;
     let slopes = model.outlet_fact(slope)?;
-    let Some(konst) = &slopes.konst else { return Ok(None) };
+    let Some(konst) = &slopes.konst else {
+        return Ok(None);
+    };
     rule_if!(fact.datum_type == f32::datum_type() && konst.datum_type() == f32::datum_type());
     rule_if!(konst.rank() == fact.rank());
-    let Some(axis) = channel_axis(konst.shape()) else { return Ok(None) };
+    let Some(axis) = channel_axis(konst.shape()) else {
+        return Ok(None);
+    };
     rule_if!(konst.len() == 1 || fact.shape[axis] == konst.len().to_dim());
     Ok(Some((x, slope)))
 }
@@ -168,7 +190,9 @@ mod tests {
     fn expanded(shape: &[usize], slopes: &[usize]) -> TractResult<TypedModel> {
         let mut model = TypedModel::default();
         let x = model.add_source("x", f32::fact(shape))?;
-        let values: Vec<f32> = (1..=slopes.iter().product()).map(|i| i as f32 / 10.0).collect();
+        let values: Vec<f32> = (1..=slopes.iter().product())
+            .map(|i| i as f32 / 10.0)
+            .collect();
         let slope = model.add_const("slope", Tensor::from_shape(slopes, &values)?)?;
         let zero = model.add_const("zero", tensor0(0f32).broadcast_into_rank(shape.len())?)?;
         let product = model.wire_node("mul", mul(), &[x, slope])?[0];
@@ -184,7 +208,9 @@ mod tests {
     }
 
     fn check(shape: &[usize], slopes: &[usize]) {
-        let values: Vec<f32> = (0..shape.iter().product()).map(|i| i as f32 - 20.0).collect();
+        let values: Vec<f32> = (0..shape.iter().product())
+            .map(|i| i as f32 - 20.0)
+            .collect();
         let x = Tensor::from_shape(shape, &values).unwrap();
         let model = expanded(shape, slopes).unwrap();
         let mut fused = model.clone();

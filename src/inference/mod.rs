@@ -1,0 +1,19 @@
+//! Networks: what models there are, loading them through tract, running them.
+//!
+//! The only room that knows tract. It takes images and gives numbers; what they mean is the
+//! business of `face`.
+
+mod bundled;
+mod error;
+mod manifest;
+mod models;
+mod network;
+mod prelu;
+
+pub use error::ModelError;
+pub use manifest::{
+    CalibrationTable, Calibrations, Channels, DetectionSpec, InputSpec, L1HeadSpec, ModelSpec,
+    OutputSpec, Role,
+};
+pub use models::{ModelFile, Models};
+pub use network::{Network, Outputs};

@@ -1,0 +1,268 @@
+//! One network, planned for one input size.
+
+use tract_onnx::pb::ModelProto;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::infer::Factoid;
+use tract_onnx::tract_hir::internal::DimLike;
+
+use super::error::ModelError;
+use super::manifest::{Channels, InputSpec};
+use crate::image::RgbImage;
+
+/// Operator sets of ONNX that tract is tested with.
+const OPSETS: std::ops::RangeInclusive<i64> = 9..=18;
+
+/// A network that is ready to run on images of one size.
+pub struct Network {
+    name: String,
+    state: TypedSimpleState,
+    /// What each pixel value becomes, per channel of the network.
+    lookup: [[f32; 256]; 3],
+    channels: Channels,
+    width: usize,
+    height: usize,
+    outputs: Vec<String>,
+}
+
+/// What a network gave, by the names of its outputs.
+pub struct Outputs<'a> {
+    network: &'a str,
+    names: &'a [String],
+    values: TVec<TValue>,
+}
+
+impl Network {
+    /// Plans the ONNX model in `bytes` for RGB images of `width` x `height` pixels.
+    ///
+    /// # Errors
+    /// [`ModelError::Opset`], [`ModelError::Shape`] for an input that is not one image of three
+    /// channels and of this size, and [`ModelError::Load`].
+    pub fn new(
+        name: &str,
+        bytes: &[u8],
+        input: &InputSpec,
+        (width, height): (usize, usize),
+    ) -> Result<Self, ModelError> {
+        let refused = |e: TractError| ModelError::Load {
+            name: name.to_owned(),
+            reason: format!("{e:#}"),
+        };
+        let onnx = tract_onnx::onnx();
+        let proto = onnx
+            .proto_model_for_read(&mut &bytes[..])
+            .map_err(refused)?;
+        check_opset(name, &proto)?;
+        let outputs = output_names(name, &proto)?;
+        let model = onnx
+            .with_ignore_output_shapes(true)
+            .with_ignore_value_info(true)
+            .model_for_proto_model(&proto)
+            .map_err(refused)?;
+        check_input(name, &model, (width, height))?;
+        let fact = InferenceFact::from(f32::fact([1, 3, height, width]));
+        let mut model = model
+            .with_input_fact(0, fact)
+            .and_then(InferenceModelExt::into_typed)
+            .map_err(refused)?;
+        super::prelu::fuse_prelu(&mut model).map_err(refused)?;
+        let plan = model
+            .into_optimized()
+            .and_then(IntoRunnable::into_runnable)
+            .map_err(refused)?;
+        let state = plan.spawn().map_err(refused)?;
+        let mut lookup = [[0.0; 256]; 3];
+        for (c, table) in lookup.iter_mut().enumerate() {
+            for (pixel, value) in (0u16..).zip(table) {
+                *value = (f32::from(pixel) - input.mean[c]) * input.scale[c];
+            }
+        }
+        let name = name.to_owned();
+        Ok(Self {
+            name,
+            state,
+            lookup,
+            channels: input.channels,
+            width,
+            height,
+            outputs,
+        })
+    }
+
+    /// Width and height in pixels of the images that it takes.
+    pub fn size(&self) -> (usize, usize) {
+        (self.width, self.height)
+    }
+
+    /// Runs on one image of exactly [`Self::size`].
+    ///
+    /// # Errors
+    /// [`ModelError::Run`], also for an image of another size.
+    pub fn run(&mut self, image: &RgbImage) -> Result<Outputs<'_>, ModelError> {
+        if (image.width(), image.height()) != (self.width, self.height) {
+            return Err(ModelError::Run {
+                name: self.name.clone(),
+                reason: format!(
+                    "it takes {}x{} pixels and was given {}x{}",
+                    self.width,
+                    self.height,
+                    image.width(),
+                    image.height()
+                ),
+            });
+        }
+        let input = self.input(image);
+        let values = input.and_then(|input| self.state.run(tvec!(input.into_tvalue())));
+        match values {
+            Ok(values) => Ok(Outputs {
+                network: &self.name,
+                names: &self.outputs,
+                values,
+            }),
+            Err(e) => Err(ModelError::Run {
+                name: self.name.clone(),
+                reason: format!("{e:#}"),
+            }),
+        }
+    }
+
+    /// Planes of normalised channels, shape `1 x 3 x height x width`.
+    fn input(&self, image: &RgbImage) -> TractResult<Tensor> {
+        let mut planes = Vec::with_capacity(3 * self.width * self.height);
+        for (c, table) in self.lookup.iter().enumerate() {
+            let channel = match self.channels {
+                Channels::Rgb => c,
+                Channels::Bgr => 2 - c,
+            };
+            planes.extend(
+                image
+                    .pixels()
+                    .iter()
+                    .skip(channel)
+                    .step_by(3)
+                    .map(|&v| table[usize::from(v)]),
+            );
+        }
+        Tensor::from_shape(&[1, 3, self.height, self.width], &planes)
+    }
+}
+
+impl Outputs<'_> {
+    /// The values of one output in row-major order.
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`] when there is no such output or it holds no f32.
+    pub fn get(&self, name: &str) -> Result<&[f32], ModelError> {
+        let missing = |found: String| ModelError::Shape {
+            name: self.network.to_owned(),
+            what: format!("output {name}"),
+            found,
+            expected: "a tensor of f32".to_owned(),
+        };
+        let index = self.names.iter().position(|n| n == name);
+        let index = index
+            .ok_or_else(|| missing(format!("missing (there are {})", self.names.join(", "))))?;
+        self.slice(index).map_err(|e| missing(e.to_string()))
+    }
+
+    /// The same, when it has to hold `size` values.
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`], also for another number of values.
+    pub fn get_sized(&self, name: &str, size: usize) -> Result<&[f32], ModelError> {
+        let values = self.get(name)?;
+        if values.len() == size {
+            return Ok(values);
+        }
+        Err(ModelError::Shape {
+            name: self.network.to_owned(),
+            what: format!("output {name}"),
+            found: format!("{} values", values.len()),
+            expected: format!("{size} values"),
+        })
+    }
+
+    /// The values of the only output, which has to hold `size`.
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`], also when there are more outputs or none.
+    pub fn single(&self, size: usize) -> Result<&[f32], ModelError> {
+        match self.names {
+            [name] => self.get_sized(name, size),
+            _ => Err(ModelError::Shape {
+                name: self.network.to_owned(),
+                what: "the number of outputs".to_owned(),
+                found: self.names.len().to_string(),
+                expected: "1".to_owned(),
+            }),
+        }
+    }
+
+    fn slice(&self, index: usize) -> TractResult<&[f32]> {
+        self.values[index].try_as_plain_ram()?.as_slice::<f32>()
+    }
+}
+
+fn check_opset(name: &str, proto: &ModelProto) -> Result<(), ModelError> {
+    let set = proto
+        .opset_import
+        .iter()
+        .find(|s| s.domain.is_empty() || s.domain == "ai.onnx");
+    let found = set.map_or(0, |s| s.version);
+    if OPSETS.contains(&found) {
+        return Ok(());
+    }
+    let (first, last) = (*OPSETS.start(), *OPSETS.end());
+    Err(ModelError::Opset {
+        name: name.to_owned(),
+        found,
+        first,
+        last,
+    })
+}
+
+fn output_names(name: &str, proto: &ModelProto) -> Result<Vec<String>, ModelError> {
+    let graph = proto.graph.as_ref().ok_or_else(|| ModelError::Load {
+        name: name.to_owned(),
+        reason: "the file holds no graph".to_owned(),
+    })?;
+    Ok(graph.output.iter().map(|o| o.name.clone()).collect())
+}
+
+/// One input of one image, whose size is either free or the one asked for. A detector is
+/// convolutional all through, so that the size in its file is only an example; hence a multiple
+/// of 32 may stand in for another.
+fn check_input(
+    name: &str,
+    model: &InferenceModel,
+    (width, height): (usize, usize),
+) -> Result<(), ModelError> {
+    let wrong = |found: String| ModelError::Shape {
+        name: name.to_owned(),
+        what: "the input".to_owned(),
+        found,
+        expected: format!("one f32 tensor of 1x3x{height}x{width}"),
+    };
+    let inputs = model.input_outlets().map_err(|e| wrong(e.to_string()))?;
+    let &[input] = inputs else {
+        return Err(wrong(format!("{} tensors", inputs.len())));
+    };
+    let fact = model.outlet_fact(input).map_err(|e| wrong(e.to_string()))?;
+    let dims: Vec<_> = fact.shape.dims().map(|d| d.concretize()).collect();
+    let known = |i: usize| {
+        dims.get(i)
+            .cloned()
+            .flatten()
+            .and_then(|d| d.to_usize().ok())
+    };
+    let resizable = |size: usize, asked: usize| size % 32 == 0 && asked % 32 == 0;
+    let fits = dims.len() == 4
+        && known(0).is_none_or(|n| n == 1)
+        && known(1).is_none_or(|n| n == 3)
+        && known(2).is_none_or(|h| h == height || resizable(h, height))
+        && known(3).is_none_or(|w| w == width || resizable(w, width));
+    if fits {
+        Ok(())
+    } else {
+        Err(wrong(format!("{:?}", fact.shape)))
+    }
+}
