@@ -67,7 +67,6 @@ impl EvalOp for PRelu {
                 plane.iter_mut().for_each(|v| *v = prelu(*v, *s));
             }
         }
-        drop(plain);
         Ok(tvec!(x.into_tvalue()))
     }
 }
@@ -181,6 +180,7 @@ fn binary_inputs<O: tract_onnx::tract_core::ops::binary::BinMiniOp>(
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "small whole numbers")]
 mod tests {
     use super::*;
     use tract_onnx::tract_core::ops::logic::comp_gt;
