@@ -1,0 +1,99 @@
+//! x86 with AVX512 and VNNI: `VPDPBUSD` for dense layers, 16-bit products for windows.
+
+use std::arch::x86_64::*;
+
+use super::tile::{Lanes, ROWS, Tile};
+
+/// Steps for `Isa::Avx512Vnni`. The rows of dense layers hold activations plus 128, unsigned.
+pub(super) struct Vnni;
+
+impl Tile for Vnni {
+    type Sums = __m512i;
+
+    #[inline(always)]
+    unsafe fn dense(
+        rows: [*const i8; ROWS],
+        weights: *const i8,
+        depth: usize,
+        bias: *const i32,
+    ) -> [__m512i; ROWS] {
+        // SAFETY: the caller has the instruction set; reads stay below `depth` in each row and
+        // below `16 * depth` in the weights.
+        unsafe {
+            let mut sums = [_mm512_loadu_si512(bias.cast()); ROWS];
+            for k in (0..depth).step_by(4) {
+                let w = _mm512_loadu_si512(weights.add(16 * k).cast());
+                for (sum, row) in sums.iter_mut().zip(rows) {
+                    let x = _mm512_set1_epi32(row.add(k).cast::<i32>().read_unaligned());
+                    *sum = _mm512_dpbusd_epi32(*sum, x, w);
+                }
+            }
+            sums
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn window(
+        input: *const i8,
+        offsets: &[usize],
+        weights: *const i8,
+        stride: usize,
+        bias: *const i32,
+    ) -> __m512i {
+        // SAFETY: the caller has the instruction set and vouches for 16 bytes at each tap.
+        unsafe {
+            let tap = |t: usize| {
+                let x = _mm256_cvtepi8_epi16(_mm_loadu_si128(input.add(offsets[t]).cast()));
+                let w = _mm256_cvtepi8_epi16(_mm_loadu_si128(weights.add(t * stride).cast()));
+                // At most 128 * 127: two of them fit in 16 bits.
+                _mm256_mullo_epi16(x, w)
+            };
+            let mut sum = _mm512_loadu_si512(bias.cast());
+            for t in (0..offsets.len() - offsets.len() % 2).step_by(2) {
+                let pair = _mm256_add_epi16(tap(t), tap(t + 1));
+                sum = _mm512_add_epi32(sum, _mm512_cvtepi16_epi32(pair));
+            }
+            if offsets.len() % 2 == 1 {
+                sum = _mm512_add_epi32(sum, _mm512_cvtepi16_epi32(tap(offsets.len() - 1)));
+            }
+            sum
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn finish<const SELECT: bool, const RESIDUAL: bool>(
+        sums: __m512i,
+        lanes: &Lanes,
+        residual: *const i8,
+        output: *mut i8,
+    ) {
+        // SAFETY: the caller has the instruction set; the tables, the residual and the output are
+        // good for 16 values each.
+        unsafe {
+            let shift = _mm512_loadu_si512(lanes.shift.cast());
+            let zero = _mm512_setzero_si512();
+            let left = _mm512_max_epi32(shift, zero);
+            let right = _mm512_max_epi32(_mm512_sub_epi32(zero, shift), zero);
+            let t = _mm512_srav_epi32(_mm512_sllv_epi32(sums, left), right);
+            let a = _mm512_cvtsepi32_epi16(t);
+            let mut m = _mm256_loadu_si256(lanes.positive.cast());
+            if SELECT {
+                let negative = _mm256_loadu_si256(lanes.negative.cast());
+                m = _mm256_mask_blend_epi16(_mm256_movepi16_mask(a), m, negative);
+            }
+            let mut v = _mm256_mulhrs_epi16(a, m);
+            if RESIDUAL {
+                let (multiplier, zero) = lanes.residual;
+                let r = _mm256_cvtepi8_epi16(_mm_loadu_si128(residual.cast()));
+                let r = _mm256_sub_epi16(r, _mm256_set1_epi16(zero.into()));
+                let r = _mm256_slli_epi16::<7>(r);
+                v = _mm256_adds_epi16(v, _mm256_mulhrs_epi16(r, _mm256_set1_epi16(multiplier)));
+            }
+            let v = _mm256_adds_epi16(v, _mm256_set1_epi16(lanes.offset));
+            let q = _mm256_cvtsepi16_epi8(_mm256_srai_epi16::<5>(v));
+            let q = _mm_max_epi8(q, _mm_set1_epi8(lanes.low));
+            let q = _mm_min_epi8(q, _mm_set1_epi8(lanes.high));
+            _mm_storeu_si128(output.cast(), q);
+        }
+    }
+}
