@@ -1,0 +1,455 @@
+//! From a model with quantisation pairs to one with integer operations.
+//!
+//! The new model is built from its outputs backwards, on demand: an outlet is wanted either as it
+//! was (*plain*) or as bytes with channels last (*bytes*), and each is made once. What nobody
+//! wants, such as weights in floating point, is left behind.
+
+use std::collections::HashMap;
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::cnn::MaxPool;
+use tract_onnx::tract_core::ops::cnn::PoolSpec;
+use tract_onnx::tract_core::ops::konst::Const;
+use tract_onnx::tract_core::ops::math::Add;
+use tract_onnx::tract_core::ops::quant::{DequantizeLinearF32, quantize_linear_i8};
+use tract_onnx::tract_core::ops::source::TypedSource;
+
+use super::Report;
+use super::ops::{Kernel, Quantized};
+use super::pattern::{self, Encoding, Layer, Linear};
+use super::weights;
+use crate::kernels::{Dense, Depthwise, Epilogue, Kernels, Requant, Residual, Shape, Sum, Window};
+
+/// A tensor of the new model, `[images, height, width, channels]` of i8.
+#[derive(Debug, Clone, Copy)]
+struct Bytes {
+    wire: OutletId,
+    shape: Shape,
+    encoding: Encoding,
+}
+
+struct Translator<'a> {
+    old: &'a TypedModel,
+    new: TypedModel,
+    kernels: Kernels,
+    plain: HashMap<OutletId, OutletId>,
+    bytes: HashMap<OutletId, Option<Bytes>>,
+    report: Report,
+}
+
+/// The rewritten form of `model` and what became of it.
+pub(super) fn translate(model: &TypedModel, kernels: Kernels) -> TractResult<(TypedModel, Report)> {
+    let mut translator = Translator {
+        old: model,
+        new: TypedModel::default(),
+        kernels,
+        plain: HashMap::new(),
+        bytes: HashMap::new(),
+        report: Report::default(),
+    };
+    translator.new.symbols = model.symbols.clone();
+    for &input in model.input_outlets()? {
+        translator.plain(input)?;
+    }
+    let mut outputs = Vec::new();
+    for &output in model.output_outlets()? {
+        let wire = translator.plain(output)?;
+        outputs.push(wire);
+        if let Some(label) = model.outlet_label(output) {
+            translator.new.set_outlet_label(wire, label.to_owned())?;
+        }
+    }
+    translator.new.select_output_outlets(&outputs)?;
+    Ok((translator.new, translator.report))
+}
+
+impl Translator<'_> {
+    /// The outlet as it was.
+    fn plain(&mut self, outlet: OutletId) -> TractResult<OutletId> {
+        if let Some(&wire) = self.plain.get(&outlet) {
+            return Ok(wire);
+        }
+        let node = self.old.node(outlet.node);
+        if let Some(wire) = self.dequantize(node)? {
+            self.plain.insert(outlet, wire);
+            return Ok(wire);
+        }
+        let fact = &node.outputs[outlet.slot].fact;
+        let wires = if node.op_is::<TypedSource>() {
+            tvec!(self.new.add_source(&*node.name, fact.clone())?)
+        } else if let Some(konst) = &fact.konst {
+            tvec!(
+                self.new
+                    .wire_node(&*node.name, Const::new(konst.clone())?, &[])?[0]
+            )
+        } else {
+            let inputs = node
+                .inputs
+                .iter()
+                .map(|&i| self.plain(i))
+                .collect::<TractResult<TVec<_>>>()?;
+            let border = pattern::quantizer(node).is_some()
+                || pattern::dequantizer(self.old, node)?.is_some();
+            if !border && !node.op_is::<AxisOp>() {
+                self.report.float.push(node.name.clone());
+            }
+            self.new.wire_node(&*node.name, node.op.clone(), &inputs)?
+        };
+        for (slot, &wire) in wires.iter().enumerate() {
+            self.plain.insert(OutletId::new(node.id, slot), wire);
+        }
+        self.plain
+            .get(&outlet)
+            .copied()
+            .context("a node without that outlet")
+    }
+
+    /// Wires a node that turns bytes of the new model to real numbers.
+    fn dequantize(&mut self, node: &TypedNode) -> TractResult<Option<OutletId>> {
+        let Some(encoding) = pattern::dequantizer(self.old, node)? else {
+            return Ok(None);
+        };
+        let Some(bytes) = self.bytes(node.inputs[0])? else {
+            return Ok(None);
+        };
+        let op = DequantizeLinearF32::new(encoding.scale as f32, encoding.zero.into());
+        let real = self.new.wire_node(&*node.name, op, &[bytes.wire])?;
+        let wire = self.from_channels_last(&node.name, real[0], &node.outputs[0].fact)?;
+        Ok(Some(wire))
+    }
+
+    /// Brings `wire` from channels last to the shape of `fact`.
+    fn from_channels_last(
+        &mut self,
+        name: &str,
+        wire: OutletId,
+        fact: &TypedFact,
+    ) -> TractResult<OutletId> {
+        let mut wire = wire;
+        let shape = self.new.outlet_fact(wire)?.shape.to_tvec();
+        if shape[1..3].iter().any(|d| !d.is_one()) {
+            let name = format!("{name}.channels_first");
+            wire = self.new.wire_node(name, AxisOp::Move(3, 1), &[wire])?[0];
+        }
+        let shape = self.new.outlet_fact(wire)?.shape.to_tvec();
+        if shape[..] != fact.shape[..] {
+            let reshape = AxisOp::Reshape(0, shape, fact.shape.to_tvec());
+            wire = self
+                .new
+                .wire_node(format!("{name}.shape"), reshape, &[wire])?[0];
+        }
+        Ok(wire)
+    }
+
+    /// The outlet, which holds bytes, as signed bytes with channels last; `None` for what cannot
+    /// be had in that form.
+    fn bytes(&mut self, outlet: OutletId) -> TractResult<Option<Bytes>> {
+        if let Some(&bytes) = self.bytes.get(&outlet) {
+            return Ok(bytes);
+        }
+        let node = self.old.node(outlet.node);
+        let made = match pattern::quantizer(node) {
+            None => None,
+            Some(encoding) => match self.quantized(&node.name, node.inputs[0], encoding)? {
+                Some(bytes) => Some(bytes),
+                None => self.border(node, encoding)?,
+            },
+        };
+        self.bytes.insert(outlet, made);
+        Ok(made)
+    }
+
+    /// Quantises a real tensor of the new model: the border between tract and the kernels.
+    fn border(&mut self, node: &TypedNode, encoding: Encoding) -> TractResult<Option<Bytes>> {
+        let fact = self.old.outlet_fact(node.inputs[0])?.clone();
+        let Some(shape) = image_shape(&fact) else {
+            return Ok(None);
+        };
+        let mut wire = self.plain(node.inputs[0])?;
+        let name = &node.name;
+        let op = quantize_linear_i8(encoding.scale.recip() as f32, encoding.zero);
+        wire = self.new.wire_node(&**name, op, &[wire])?[0];
+        if fact.rank() == 2 {
+            for axis in 1..3 {
+                let name = format!("{name}.axis_{axis}");
+                wire = self.new.wire_node(name, AxisOp::Add(1), &[wire])?[0];
+            }
+        } else {
+            let name = format!("{name}.channels_last");
+            wire = self.new.wire_node(name, AxisOp::Move(1, 3), &[wire])?[0];
+        }
+        Ok(Some(Bytes {
+            wire,
+            shape,
+            encoding,
+        }))
+    }
+
+    /// The real-valued `outlet`, quantised, from a kernel.
+    fn quantized(
+        &mut self,
+        name: &str,
+        outlet: OutletId,
+        encoding: Encoding,
+    ) -> TractResult<Option<Bytes>> {
+        let node = self.old.node(outlet.node);
+        if let Some(inner) = pattern::dequantized(self.old, outlet)? {
+            let bytes = self.bytes(inner)?;
+            return Ok(bytes.filter(|b| b.encoding.same(encoding)));
+        }
+        if let Some(op) = node.op_as::<AxisOp>() {
+            // All but moves keep the order of the values, which is all that readers rely on.
+            rule_if!(!matches!(op, AxisOp::Move(..)));
+            return self.quantized(name, node.inputs[0], encoding);
+        }
+        if let Some(op) = node.op_as::<MaxPool>() {
+            let op = op.clone();
+            rule_if!(op.with_index_outputs.is_none());
+            let inner = node.inputs[0];
+            let Some(input) = self.quantized(&format!("{name}.pool"), inner, encoding)? else {
+                return Ok(None);
+            };
+            let Some(window) = window(&op.pool_spec, input.shape) else {
+                return Ok(None);
+            };
+            let channels = input.shape.channels;
+            let kernel = Kernel::MaxPool(window);
+            return self.wire(
+                name,
+                kernel,
+                &[input],
+                window.output(input.shape),
+                channels,
+                encoding,
+            );
+        }
+        if let Some(layer) = pattern::layer(self.old, outlet)? {
+            return self.layer(name, &layer, encoding);
+        }
+        if let Some([a, b]) = pattern::operands::<Add>(node) {
+            return self.sum(name, a, b, encoding);
+        }
+        Ok(None)
+    }
+
+    /// The sum of two dequantised tensors of the same shape.
+    fn sum(
+        &mut self,
+        name: &str,
+        a: OutletId,
+        b: OutletId,
+        encoding: Encoding,
+    ) -> TractResult<Option<Bytes>> {
+        let mut terms = tvec!();
+        for term in [a, b] {
+            let Some(inner) = pattern::dequantized(self.old, term)? else {
+                return Ok(None);
+            };
+            let Some(bytes) = self.bytes(inner)? else {
+                return Ok(None);
+            };
+            terms.push(bytes);
+        }
+        let shape = terms[0].shape;
+        rule_if!(shape == terms[1].shape);
+        let pair = |e: Encoding| (e.scale, e.zero);
+        let sum = Sum::new(
+            pair(terms[0].encoding),
+            pair(terms[1].encoding),
+            pair(encoding),
+        );
+        let Some(sum) = sum else { return Ok(None) };
+        let size = [shape.height, shape.width];
+        self.wire(
+            name,
+            Kernel::Sum(sum, 1),
+            &terms,
+            size,
+            shape.channels,
+            encoding,
+        )
+    }
+
+    fn layer(
+        &mut self,
+        name: &str,
+        layer: &Layer,
+        encoding: Encoding,
+    ) -> TractResult<Option<Bytes>> {
+        let Some(input) = self.bytes(layer.linear.input)? else {
+            return Ok(None);
+        };
+        let linear = &layer.linear;
+        let Some(window) = linear_window(linear, input.shape) else {
+            return Ok(None);
+        };
+        let outputs = linear.bias.len();
+        let real = linear.weights.try_as_plain_ram()?;
+        let Some(weights) = weights::recover(real.as_slice::<f32>()?, outputs) else {
+            return Ok(None);
+        };
+        let mut terms = tvec!(input);
+        let mut residual = None;
+        if let Some(outlet) = layer.residual {
+            let Some(bytes) = self.bytes(outlet)? else {
+                return Ok(None);
+            };
+            let scale = bytes.encoding.scale / encoding.scale;
+            let [height, width] = window.output(input.shape);
+            rule_if!(
+                scale < 4.0
+                    && bytes.shape
+                        == Shape {
+                            height,
+                            width,
+                            channels: outputs
+                        }
+            );
+            residual = Some(Residual {
+                scale,
+                zero_point: bytes.encoding.zero,
+            });
+            terms.push(bytes);
+        }
+        // What one of a channel's sum stands for. A channel without weights has only its bias,
+        // which any fine unit can count.
+        let unit = |(step, bias): (&f64, &f32)| match *step {
+            0.0 => f64::from(bias.abs()) / 65536.0,
+            step => step * input.encoding.scale,
+        };
+        let units: Vec<f64> = weights.steps.iter().zip(&linear.bias).map(unit).collect();
+        let count = |(&bias, &unit): (&f32, &f64)| match unit {
+            0.0 => 0,
+            unit => (f64::from(bias) / unit).round() as i32,
+        };
+        let bias: Vec<i32> = linear.bias.iter().zip(&units).map(count).collect();
+        let slope = match &layer.slope {
+            Some(s) if s.len() == 1 => Some(vec![s[0]; outputs]),
+            Some(s) if s.len() != outputs => return Ok(None),
+            other => other.clone(),
+        };
+        let requant = Requant::new(&Epilogue {
+            bias: &bias,
+            scale: &units.iter().map(|u| u / encoding.scale).collect::<Vec<_>>(),
+            slope: slope.as_deref(),
+            zero_point: encoding.zero,
+            range: (
+                encoding.quantise(layer.range.0.into()),
+                encoding.quantise(layer.range.1.into()),
+            ),
+            residual,
+        });
+        let isa = self.kernels.isa();
+        let zero = input.encoding.zero;
+        let inputs = input.shape.channels;
+        let taps = window.taps();
+        let kernel = if linear.group == 1 {
+            let packed = channels_last(&weights.values, inputs, taps);
+            Kernel::Dense(Dense::new(isa, window, inputs, &packed, zero, requant))
+        } else if linear.group == inputs && outputs == inputs {
+            let packed = channels_last(&weights.values, outputs, taps);
+            Kernel::Depthwise(Depthwise::new(isa, window, &packed, zero, requant))
+        } else {
+            return Ok(None);
+        };
+        self.wire(
+            name,
+            kernel,
+            &terms,
+            window.output(input.shape),
+            outputs,
+            encoding,
+        )
+    }
+
+    fn wire(
+        &mut self,
+        name: &str,
+        kernel: Kernel,
+        inputs: &[Bytes],
+        [height, width]: [usize; 2],
+        channels: usize,
+        encoding: Encoding,
+    ) -> TractResult<Option<Bytes>> {
+        let shape = Shape {
+            height,
+            width,
+            channels,
+        };
+        let kernel = Arc::new(kernel);
+        let op = Quantized {
+            kernels: self.kernels,
+            kernel,
+            input: inputs[0].shape,
+            output: shape,
+        };
+        let wires: TVec<OutletId> = inputs.iter().map(|b| b.wire).collect();
+        let wire = self.new.wire_node(name, op, &wires)?[0];
+        self.report.fused += 1;
+        Ok(Some(Bytes {
+            wire,
+            shape,
+            encoding,
+        }))
+    }
+}
+
+/// `[rows][columns of inner]` to `[..][inner][rows]` within each block of `rows * inner` values:
+/// puts the channels of a kernel after its positions.
+fn channels_last(values: &[i8], channels: usize, taps: usize) -> Vec<i8> {
+    let mut out = Vec::with_capacity(values.len());
+    for block in values.chunks_exact(channels * taps) {
+        for tap in 0..taps {
+            out.extend((0..channels).map(|c| block[c * taps + tap]));
+        }
+    }
+    out
+}
+
+/// The window of a layer on input of that shape. A fully connected layer takes the whole input,
+/// whose values it expects in the order channel, vertical, horizontal.
+fn linear_window(linear: &Linear, input: Shape) -> Option<Window> {
+    match &linear.pool {
+        Some(pool) => window(pool, input).filter(|_| pool.input_channels == input.channels),
+        None => {
+            let whole = Window {
+                kernel: [input.height, input.width],
+                ..Window::POINT
+            };
+            (linear.weights.shape()[1] == input.volume()).then_some(whole)
+        }
+    }
+}
+
+fn window(pool: &PoolSpec, input: Shape) -> Option<Window> {
+    let kernel = <[usize; 2]>::try_from(&pool.kernel_shape[..]).ok()?;
+    let padding = pool.computed_padding(&[input.height, input.width]);
+    let window = Window {
+        kernel,
+        stride: [pool.stride(0), pool.stride(1)],
+        before: [padding[0].pad_before, padding[1].pad_before],
+        after: [padding[0].pad_after, padding[1].pad_after],
+    };
+    (pool.dilations().iter().all(|&d| d == 1)
+        && window.output(input) == [padding[0].convoluted, padding[1].convoluted])
+    .then_some(window)
+}
+
+/// The shape of `[images, channels, height, width]` or `[images, channels]`.
+fn image_shape(fact: &TypedFact) -> Option<Shape> {
+    let dims = fact.shape.as_concrete()?;
+    match dims {
+        [_, channels, height, width] => Some(Shape {
+            height: *height,
+            width: *width,
+            channels: *channels,
+        }),
+        [_, channels] => Some(Shape {
+            height: 1,
+            width: 1,
+            channels: *channels,
+        }),
+        _ => None,
+    }
+}
