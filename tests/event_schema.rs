@@ -1,5 +1,5 @@
 //! The wire types and their JSON Schema say the same.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! The publisher and the store against a real broker that is late or dies.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod broker;
 mod support;

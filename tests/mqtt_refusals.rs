@@ -1,5 +1,5 @@
 //! The publisher against a broker that says no, and the way to one that says yes.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod broker;
 mod support;

@@ -1,5 +1,5 @@
 //! The store from outside: what outlives a restart, two processes at once, and broken files.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod support;
 
@@ -45,7 +45,12 @@ fn subjects_and_templates_come_back_as_they_were() {
     {
         let mut store = open(&path).unwrap();
         let done = store
-            .enrol(&name("Ada"), &[first.clone()], "ada.jpg", noon())
+            .enrol(
+                &name("Ada"),
+                std::slice::from_ref(&first),
+                "ada.jpg",
+                noon(),
+            )
             .unwrap();
         assert!(done.new_subject);
         let more = [second.clone(), other.clone()];

@@ -165,3 +165,6 @@ impl Config {
         .for_each(|path| *path = folder.join(&*path));
     }
 }
+
+#[cfg(test)]
+mod tests;

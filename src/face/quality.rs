@@ -122,15 +122,17 @@ impl Quality {
         use QualityReason::{
             CutOff, Nodded, Tilted, TooBlurred, TooBright, TooDark, TooSmall, TurnedAside,
         };
-        // Written so that a value that is no number breaks its limit.
+        // No range holds a value that is no number, so that it breaks its limit.
+        let below = |value: f32, limit: f32| !(limit..=f32::INFINITY).contains(&value);
+        let beyond = |angle: f32, limit: f32| !(-limit..=limit).contains(&angle);
         let broken = [
-            (!(self.face_px >= limits.min_face_px), TooSmall),
-            (!(self.sharpness >= limits.min_sharpness), TooBlurred),
-            (!(self.brightness >= limits.min_brightness), TooDark),
-            (!(self.brightness <= limits.max_brightness), TooBright),
-            (!(self.yaw.abs() <= limits.max_yaw), TurnedAside),
-            (!(self.pitch.abs() <= limits.max_pitch), Nodded),
-            (!(self.roll.abs() <= limits.max_roll), Tilted),
+            (below(self.face_px, limits.min_face_px), TooSmall),
+            (below(self.sharpness, limits.min_sharpness), TooBlurred),
+            (below(self.brightness, limits.min_brightness), TooDark),
+            (self.brightness > limits.max_brightness, TooBright),
+            (beyond(self.yaw, limits.max_yaw), TurnedAside),
+            (beyond(self.pitch, limits.max_pitch), Nodded),
+            (beyond(self.roll, limits.max_roll), Tilted),
             (self.cut_off, CutOff),
         ];
         broken

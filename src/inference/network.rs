@@ -255,7 +255,7 @@ fn check_input(
             .flatten()
             .and_then(|d| d.to_usize().ok())
     };
-    let resizable = |size: usize, asked: usize| size % 32 == 0 && asked % 32 == 0;
+    let resizable = |size: usize, asked: usize| size.is_multiple_of(32) && asked.is_multiple_of(32);
     let fits = dims.len() == 4
         && known(0).is_none_or(|n| n == 1)
         && known(1).is_none_or(|n| n == 3)

@@ -1,0 +1,23 @@
+# doorward: `make demo` shows it, `make test` tests it; both install what they need first.
+
+# A cargo that is new enough may stand behind an older one.
+CARGO ?= $(shell scripts/cargo)
+
+.PHONY: demo test lint build clean
+
+demo: build
+	demo/run $(if $(CAMERA),--camera $(CAMERA))
+
+test: build
+	$(CARGO) test --release --locked
+
+build:
+	scripts/setup
+	$(CARGO) build --release --locked
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --release --locked --all-targets -- -D warnings
+
+clean:
+	$(CARGO) clean

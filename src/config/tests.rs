@@ -1,0 +1,107 @@
+//! The reference file and what is refused.
+
+use super::*;
+
+fn refused(text: &str) -> String {
+    let parsed = Config::parse(text, Path::new("door.toml"));
+    parsed.expect_err(text).to_string()
+}
+
+/// The reference with every `# key = value` taken in.
+fn reference() -> String {
+    let text = include_str!("../../config/doorward.toml");
+    let lines = text.lines().map(|line| match line.strip_prefix("# ") {
+        Some(key) if key.split_once(" = ").is_some_and(|(k, _)| is_key(k)) => key,
+        _ => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn is_key(word: &str) -> bool {
+    word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+#[test]
+fn the_reference_shows_the_defaults() {
+    let text = include_str!("../../config/doorward.toml");
+    let shipped = Config::parse(text, Path::new("reference")).expect("parses");
+    assert_eq!(format!("{shipped:?}"), format!("{:?}", Config::default()));
+    let spelled = Config::parse(&reference(), Path::new("reference")).expect("parses");
+    // Keys without a default show an example instead.
+    let (mut spelled, mut default) = (spelled, Config::default());
+    for config in [&mut spelled, &mut default] {
+        config.camera.size = None;
+        config.camera.fps = None;
+        config.camera.replay.path = None;
+        config.models.directory = None;
+        config.models.detector = None;
+        config.models.embedder = None;
+        config.detection.score = None;
+        config.matching.threshold = None;
+        config.mqtt.port = None;
+        config.mqtt.username = None;
+        config.mqtt.password_file = None;
+        config.mqtt.ca_file = None;
+        config.mqtt.client_cert_file = None;
+        config.mqtt.client_key_file = None;
+    }
+    assert_eq!(format!("{spelled:?}"), format!("{default:?}"));
+}
+
+#[test]
+fn the_reference_knows_every_key() {
+    let shown: Vec<_> = reference()
+        .lines()
+        .filter_map(|line| line.split_once(" = ").map(|(key, _)| key.to_owned()))
+        .collect();
+    // serde names all keys of a section when it meets one that it does not know.
+    for section in [
+        "device", "camera", "camera.replay", "models", "detection", "quality", "matching",
+        "decision", "mqtt", "store",
+    ] {
+        let message = refused(&format!("[{section}]\nno_such_key = 1\n"));
+        let known = message.split_once("expected").expect("names the keys").1;
+        for key in known.split('`').skip(1).step_by(2).filter(|key| *key != "replay") {
+            assert!(shown.iter().any(|s| s == key), "the reference does not show {section}.{key}");
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place() {
+    let cases: [(&str, &[&str]); 14] = [
+        ("[camera]\nfsp = 10\n", &["line 2, column 1", "fsp", "`fps`"]),
+        ("[camra]\n", &["line 1, column 2", "camra", "`camera`"]),
+        ("[matching]\nfmr = 2.0\n", &["line 2, column 7", "fmr", "2 is out of range", "1e-9 to 0.5"]),
+        ("[matching]\nfmr = \"low\"\n", &["line 2", "expected a number"]),
+        ("[decision]\nagree = 2.5\n", &["line 2", "agree", "2.5 is out of range"]),
+        ("[decision]\nagree = 6\n", &["agree = 6", "of = 5"]),
+        ("[device]\nid = \"front/door\"\n", &["line 2", "front/door", "A-Z a-z 0-9"]),
+        ("[camera]\nformat = \"H264\"\n", &["line 2", "H264", "YUYV"]),
+        ("[camera]\nsource = \"replay\"\n", &["[camera.replay] path"]),
+        ("[quality]\nmin_brightness = 200\nmax_brightness = 100\n", &["min_brightness = 200"]),
+        ("[mqtt]\nhost = \"broker.lan\"\n", &["broker.lan", "tls = true", "allow_plaintext"]),
+        ("[mqtt]\npassword_file = \"p\"\n", &["password_file needs username"]),
+        ("[mqtt]\nclient_key_file = \"p\"\n", &["client_cert_file"]),
+        ("[mqtt\n", &["line 1"]),
+    ];
+    for (text, expected) in cases {
+        let message = refused(text);
+        for words in expected.iter().chain(&["door.toml", "config/doorward.toml"]) {
+            assert!(message.contains(words), "{text}: {message}\nshould say {words}");
+        }
+    }
+}
+
+#[test]
+fn relative_paths_are_relative_to_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("door.toml");
+    std::fs::write(&path, "[store]\npath = \"door.db\"\n[models]\ndirectory = \"/m\"\n")
+        .expect("writes");
+    let config = Config::load(Some(&path)).expect("loads");
+    assert_eq!(config.store.path, folder.path().join("door.db"));
+    assert_eq!(config.models.directory.as_deref(), Some(Path::new("/m")));
+    let missing = Config::load(Some(&folder.path().join("none.toml"))).expect_err("missing");
+    assert!(missing.to_string().contains("none.toml"), "{missing}");
+}
