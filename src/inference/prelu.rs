@@ -67,7 +67,6 @@ impl EvalOp for PRelu {
                 plane.iter_mut().for_each(|v| *v = prelu(*v, *s));
             }
         }
-        drop(plain);
         Ok(tvec!(x.into_tvalue()))
     }
 }

@@ -83,7 +83,7 @@ impl Sum {
 /// If the factor does not divide the shape or a slice does not have the size that it should.
 pub fn upsample_add(sum: &Sum, factor: usize, a: &[i8], b: &[i8], shape: Shape, output: &mut [i8]) {
     assert!(
-        shape.height % factor == 0 && shape.width % factor == 0,
+        shape.height.is_multiple_of(factor) && shape.width.is_multiple_of(factor),
         "factor {factor}"
     );
     assert_eq!(

@@ -64,11 +64,3 @@ pub(super) fn depthwise(
         }
     }
 }
-
-/// Sum of the products of two vectors.
-pub(super) fn dot(a: &[i8], b: &[i8]) -> i32 {
-    a.iter()
-        .zip(b)
-        .map(|(&a, &b)| i32::from(a) * i32::from(b))
-        .sum()
-}

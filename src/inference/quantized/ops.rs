@@ -115,7 +115,6 @@ impl EvalOp for Quantized {
                 self.run(&parts, result, scratch);
             }
         });
-        drop(plain);
         Ok(tvec!(output.into_tvalue()))
     }
 }

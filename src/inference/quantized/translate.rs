@@ -115,17 +115,12 @@ impl Translator<'_> {
         };
         let op = DequantizeLinearF32::new(encoding.scale as f32, encoding.zero.into());
         let real = self.new.wire_node(&*node.name, op, &[bytes.wire])?;
-        let wire = self.from_channels_last(&node.name, real[0], &node.outputs[0].fact)?;
+        let wire = self.restore(&node.name, real[0], &node.outputs[0].fact)?;
         Ok(Some(wire))
     }
 
     /// Brings `wire` from channels last to the shape of `fact`.
-    fn from_channels_last(
-        &mut self,
-        name: &str,
-        wire: OutletId,
-        fact: &TypedFact,
-    ) -> TractResult<OutletId> {
+    fn restore(&mut self, name: &str, wire: OutletId, fact: &TypedFact) -> TractResult<OutletId> {
         let mut wire = wire;
         let shape = self.new.outlet_fact(wire)?.shape.to_tvec();
         if shape[1..3].iter().any(|d| !d.is_one()) {
@@ -233,7 +228,7 @@ impl Translator<'_> {
         Ok(None)
     }
 
-    /// The sum of two dequantised tensors of the same shape.
+    /// The sum of two dequantised tensors, of which one may be enlarged first.
     fn sum(
         &mut self,
         name: &str,
@@ -241,8 +236,15 @@ impl Translator<'_> {
         b: OutletId,
         encoding: Encoding,
     ) -> TractResult<Option<Bytes>> {
+        let (small, large, factor) = if let Some((a, factor)) = pattern::enlarged(self.old, a)? {
+            (a, b, factor)
+        } else if let Some((b, factor)) = pattern::enlarged(self.old, b)? {
+            (b, a, factor)
+        } else {
+            (a, b, 1)
+        };
         let mut terms = tvec!();
-        for term in [a, b] {
+        for term in [small, large] {
             let Some(inner) = pattern::dequantized(self.old, term)? else {
                 return Ok(None);
             };
@@ -251,7 +253,16 @@ impl Translator<'_> {
             };
             terms.push(bytes);
         }
-        let shape = terms[0].shape;
+        let Shape {
+            height,
+            width,
+            channels,
+        } = terms[0].shape;
+        let shape = Shape {
+            height: height * factor,
+            width: width * factor,
+            channels,
+        };
         rule_if!(shape == terms[1].shape);
         let pair = |e: Encoding| (e.scale, e.zero);
         let sum = Sum::new(
@@ -259,14 +270,16 @@ impl Translator<'_> {
             pair(terms[1].encoding),
             pair(encoding),
         );
-        let Some(sum) = sum else { return Ok(None) };
+        let Some(sum) = sum else {
+            return Ok(None);
+        };
         let size = [shape.height, shape.width];
         self.wire(
             name,
-            Kernel::Sum(sum, 1),
+            Kernel::Sum(sum, factor),
             &terms,
             size,
-            shape.channels,
+            channels,
             encoding,
         )
     }
