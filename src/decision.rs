@@ -20,6 +20,8 @@ pub struct DecisionRules {
     pub margin: f32,
     /// For so long the same subject gives no new decision.
     pub cooldown: Duration,
+    /// Nobody is called unknown sooner after the first comparison of a visit: people come nearer.
+    pub unknown_after: Duration,
 }
 
 /// What one frame says of one track.
@@ -96,6 +98,8 @@ struct Visit {
     /// Whether any frame was like somebody.
     likeness: bool,
     ambiguous: bool,
+    /// When a frame was compared first.
+    since: Option<Duration>,
     best: Option<Observation>,
     last: Option<Observation>,
     unknown: bool,
@@ -143,6 +147,7 @@ impl Decider {
         };
         let vote = vote(comparison, rules.margin);
         visit.compared += 1;
+        let seen_for = now.saturating_sub(*visit.since.get_or_insert(now));
         visit.likeness |= vote != Vote::Nobody;
         visit.ambiguous |= vote == Vote::Ambiguous;
         if visit.votes.len() == rules.of {
@@ -177,7 +182,12 @@ impl Decider {
                     observation,
                 ))
             }
-            Vote::Nobody if agreeing == rules.of && !visit.unknown && visit.matched.is_none() => {
+            Vote::Nobody
+                if agreeing == rules.of
+                    && seen_for >= rules.unknown_after
+                    && !visit.unknown
+                    && visit.matched.is_none() =>
+            {
                 visit.unknown = true;
                 let (compared, best) = (visit.compared, visit.best.clone()?);
                 let reasons = vec!["below_threshold"];

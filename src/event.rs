@@ -1,6 +1,6 @@
 //! The wire types: what subscribers receive. Schema `doorward/event/v1`.
 //!
-//! These are the only types of the project that serialise to JSON events; the JSON Schema in
+//! Events serialise from these types alone; the JSON Schema in
 //! `config/event-v1.schema.json` describes them and the tests hold the two together. The core
 //! never sees them: the daemon makes them out of decisions.
 

@@ -162,6 +162,7 @@ impl Setup {
             of: section.of.get() as usize,
             margin: section.margin.get() as f32,
             cooldown: Duration::from_secs_f64(section.cooldown_s.get()),
+            unknown_after: Duration::from_secs_f64(section.unknown_after_s.get()),
         }
     }
 

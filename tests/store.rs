@@ -29,7 +29,7 @@ fn name(name: &str) -> SubjectName {
 }
 
 fn template(model: &str, seed: f32) -> Template {
-    let values = (0..64).map(|i| (i as f32 * seed).sin()).collect();
+    let values = (0u8..64).map(|i| (f32::from(i) * seed).sin()).collect();
     Template::new(&Embedding::new(values), ModelId(model.to_owned()))
 }
 

@@ -117,7 +117,9 @@ mod tests {
     use super::*;
 
     fn encoded(format: ImageFormat) -> Vec<u8> {
-        let image = RgbImage::from_fn(3, 2, |x, y| ::image::Rgb([x as u8, y as u8, 200]));
+        let image = RgbImage::from_fn(3, 2, |x, y| {
+            ::image::Rgb([x.to_le_bytes()[0], y.to_le_bytes()[0], 200])
+        });
         let mut bytes = Cursor::new(Vec::new());
         image.write_to(&mut bytes, format).unwrap();
         bytes.into_inner()

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use sections::{
-    CameraSection, DecisionSection, DetectionSection, DeviceId, DeviceSection, FormatChoice, MatchingSection,
-    Metric, ModelsSection, MqttSection, QualitySection, ReplaySection, SourceKind, StoreSection,
+    CameraSection, DecisionSection, DetectionSection, DeviceId, DeviceSection, FormatChoice,
+    MatchingSection, Metric, ModelsSection, MqttSection, QualitySection, ReplaySection, SourceKind,
+    StoreSection,
 };
 
 /// Where the packaged service keeps its configuration.

@@ -253,7 +253,7 @@ impl Default for QualitySection {
     fn default() -> Self {
         Self {
             min_face_px: Pixels::of(50),
-            min_sharpness: Measure::of(20.0),
+            min_sharpness: Measure::of(9.0),
             min_brightness: Luma::of(40.0),
             max_brightness: Luma::of(225.0),
             max_yaw: Degrees::of(40.0),
@@ -312,6 +312,8 @@ pub struct DecisionSection {
     pub margin: Unit,
     /// Seconds for which the same subject gives no new event.
     pub cooldown_s: Seconds,
+    /// Seconds of a visit before somebody may be called unknown.
+    pub unknown_after_s: Seconds,
     /// Seconds unseen after which a visit has ended.
     pub visit_gap_s: Seconds,
     /// Seconds for which an accepted decision is good for opening something.
@@ -325,6 +327,7 @@ impl Default for DecisionSection {
             of: Frames::of(5),
             margin: Unit::of(0.05),
             cooldown_s: Seconds::of(10.0),
+            unknown_after_s: Seconds::of(2.0),
             visit_gap_s: Seconds::of(1.0),
             valid_s: Seconds::of(5.0),
         }

@@ -18,7 +18,8 @@ fn reference() -> String {
 }
 
 fn is_key(word: &str) -> bool {
-    word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    word.chars()
+        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
 #[test]
@@ -56,13 +57,29 @@ fn the_reference_knows_every_key() {
         .collect();
     // serde names all keys of a section when it meets one that it does not know.
     for section in [
-        "device", "camera", "camera.replay", "models", "detection", "quality", "matching",
-        "decision", "mqtt", "store",
+        "device",
+        "camera",
+        "camera.replay",
+        "models",
+        "detection",
+        "quality",
+        "matching",
+        "decision",
+        "mqtt",
+        "store",
     ] {
         let message = refused(&format!("[{section}]\nno_such_key = 1\n"));
         let known = message.split_once("expected").expect("names the keys").1;
-        for key in known.split('`').skip(1).step_by(2).filter(|key| *key != "replay") {
-            assert!(shown.iter().any(|s| s == key), "the reference does not show {section}.{key}");
+        for key in known
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|key| *key != "replay")
+        {
+            assert!(
+                shown.iter().any(|s| s == key),
+                "the reference does not show {section}.{key}"
+            );
         }
     }
 }
@@ -70,25 +87,60 @@ fn the_reference_knows_every_key() {
 #[test]
 fn what_is_wrong_is_named_with_its_place() {
     let cases: [(&str, &[&str]); 14] = [
-        ("[camera]\nfsp = 10\n", &["line 2, column 1", "fsp", "`fps`"]),
+        (
+            "[camera]\nfsp = 10\n",
+            &["line 2, column 1", "fsp", "`fps`"],
+        ),
         ("[camra]\n", &["line 1, column 2", "camra", "`camera`"]),
-        ("[matching]\nfmr = 2.0\n", &["line 2, column 7", "fmr", "2 is out of range", "1e-9 to 0.5"]),
-        ("[matching]\nfmr = \"low\"\n", &["line 2", "expected a number"]),
-        ("[decision]\nagree = 2.5\n", &["line 2", "agree", "2.5 is out of range"]),
+        (
+            "[matching]\nfmr = 2.0\n",
+            &[
+                "line 2, column 7",
+                "fmr",
+                "2 is out of range",
+                "1e-9 to 0.5",
+            ],
+        ),
+        (
+            "[matching]\nfmr = \"low\"\n",
+            &["line 2", "expected a number"],
+        ),
+        (
+            "[decision]\nagree = 2.5\n",
+            &["line 2", "agree", "2.5 is out of range"],
+        ),
         ("[decision]\nagree = 6\n", &["agree = 6", "of = 5"]),
-        ("[device]\nid = \"front/door\"\n", &["line 2", "front/door", "A-Z a-z 0-9"]),
+        (
+            "[device]\nid = \"front/door\"\n",
+            &["line 2", "front/door", "A-Z a-z 0-9"],
+        ),
         ("[camera]\nformat = \"H264\"\n", &["line 2", "H264", "YUYV"]),
         ("[camera]\nsource = \"replay\"\n", &["[camera.replay] path"]),
-        ("[quality]\nmin_brightness = 200\nmax_brightness = 100\n", &["min_brightness = 200"]),
-        ("[mqtt]\nhost = \"broker.lan\"\n", &["broker.lan", "tls = true", "allow_plaintext"]),
-        ("[mqtt]\npassword_file = \"p\"\n", &["password_file needs username"]),
+        (
+            "[quality]\nmin_brightness = 200\nmax_brightness = 100\n",
+            &["min_brightness = 200"],
+        ),
+        (
+            "[mqtt]\nhost = \"broker.lan\"\n",
+            &["broker.lan", "tls = true", "allow_plaintext"],
+        ),
+        (
+            "[mqtt]\npassword_file = \"p\"\n",
+            &["password_file needs username"],
+        ),
         ("[mqtt]\nclient_key_file = \"p\"\n", &["client_cert_file"]),
         ("[mqtt\n", &["line 1"]),
     ];
     for (text, expected) in cases {
         let message = refused(text);
-        for words in expected.iter().chain(&["door.toml", "config/doorward.toml"]) {
-            assert!(message.contains(words), "{text}: {message}\nshould say {words}");
+        for words in expected
+            .iter()
+            .chain(&["door.toml", "config/doorward.toml"])
+        {
+            assert!(
+                message.contains(words),
+                "{text}: {message}\nshould say {words}"
+            );
         }
     }
 }
@@ -97,8 +149,11 @@ fn what_is_wrong_is_named_with_its_place() {
 fn relative_paths_are_relative_to_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("door.toml");
-    std::fs::write(&path, "[store]\npath = \"door.db\"\n[models]\ndirectory = \"/m\"\n")
-        .expect("writes");
+    std::fs::write(
+        &path,
+        "[store]\npath = \"door.db\"\n[models]\ndirectory = \"/m\"\n",
+    )
+    .expect("writes");
     let config = Config::load(Some(&path)).expect("loads");
     assert_eq!(config.store.path, folder.path().join("door.db"));
     assert_eq!(config.models.directory.as_deref(), Some(Path::new("/m")));

@@ -121,6 +121,14 @@ impl Vision {
                     frame.sequence,
                     step.faces.len()
                 );
+                for face in &step.faces {
+                    log::debug!(
+                        "visit {}: {:?} {:?}",
+                        face.track.0,
+                        face.refusals,
+                        face.quality
+                    );
+                }
                 self.publish(&step);
                 Ok(())
             }

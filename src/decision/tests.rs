@@ -7,6 +7,7 @@ const RULES: DecisionRules = DecisionRules {
     of: 5,
     margin: 0.05,
     cooldown: Duration::from_secs(10),
+    unknown_after: Duration::ZERO,
 };
 
 /// `A`, `B`: like that subject; `a`: like A with B close behind; `.`: like nobody; `-`: refused.
@@ -105,6 +106,26 @@ fn a_subject_cools_down_over_visits() {
         ["2 Match A[recognised]"],
         "11 s later"
     );
+}
+
+#[test]
+fn nobody_is_unknown_too_soon() {
+    let rules = DecisionRules {
+        unknown_after: Duration::from_millis(700),
+        ..RULES
+    };
+    for (frames, expected) in [
+        (".......AAA", "9 Match A[recognised]"),
+        ("..........", "7 Unknown [below_threshold]"),
+        ("--..........", "9 Unknown [below_threshold]"),
+        ("......", "end Unknown [below_threshold]"),
+    ] {
+        assert_eq!(
+            play(&mut Decider::new(rules), 1, frames, 0),
+            [expected],
+            "{frames}"
+        );
+    }
 }
 
 #[test]

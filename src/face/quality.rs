@@ -278,7 +278,7 @@ mod tests {
     fn stripes(level: u8, passes: usize) -> AlignedFace {
         let mut image = RgbImage::new(SIDE, SIDE);
         for (i, p) in image.pixels_mut().chunks_exact_mut(3).enumerate() {
-            p.fill(if i % SIDE / 6 % 2 == 0 {
+            p.fill(if (i % SIDE / 6).is_multiple_of(2) {
                 level
             } else {
                 level / 2

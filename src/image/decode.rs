@@ -115,11 +115,14 @@ mod tests {
         }
     }
 
+    /// A format, its width, height and stride, its bytes, and the pixels they are.
+    type Case<'a> = (PixelFormat, (u32, u32, u32), &'a [u8], &'a [[u8; 3]]);
+
     #[test]
     fn every_raw_format_gives_its_pixels() {
         use PixelFormat::{Bgr24, Grey, Nv12, Rgb24, Yuyv};
         // White is Y 235, black Y 16; U 90 V 240 at Y 81 is pure red.
-        let cases: [(PixelFormat, (u32, u32, u32), &[u8], &[[u8; 3]]); 7] = [
+        let cases: [Case<'_>; 7] = [
             (Yuyv, (2, 1, 4), &[235, 128, 16, 128], &[[255; 3], [0; 3]]),
             (
                 Yuyv,

@@ -207,7 +207,11 @@ mod tests {
     fn ramp(width: usize, height: usize) -> RgbImage {
         let mut image = RgbImage::new(width, height);
         for (i, p) in image.pixels_mut().chunks_exact_mut(3).enumerate() {
-            p.copy_from_slice(&[(i % width) as u8, (i / width) as u8, 7]);
+            p.copy_from_slice(&[
+                (i % width).to_le_bytes()[0],
+                (i / width).to_le_bytes()[0],
+                7,
+            ]);
         }
         image
     }

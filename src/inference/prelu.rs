@@ -182,6 +182,7 @@ fn binary_inputs<O: tract_onnx::tract_core::ops::binary::BinMiniOp>(
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "small whole numbers")]
 mod tests {
     use super::*;
     use tract_onnx::tract_core::ops::logic::comp_gt;

@@ -37,7 +37,9 @@ impl Images {
         let mut places = HashMap::new();
         for i in 0..archive.len() {
             // A name that cannot be read cannot be asked for either.
-            let Some(Ok(name)) = archive.name_for_index(i) else { continue };
+            let Some(Ok(name)) = archive.name_for_index(i) else {
+                continue;
+            };
             let file = name.rsplit('/').next().unwrap_or(&name);
             places.insert(file.to_owned(), i);
         }

@@ -99,17 +99,23 @@ fn fold_accuracy(scored: &[Scored], fold: usize) -> f64 {
     share(right, own.count())
 }
 
-/// The threshold with the most right answers.
+/// The threshold with the most right answers, in the middle between two similarities.
 fn best_threshold(scored: &[Scored]) -> f32 {
     let mut sorted: Vec<_> = scored.to_vec();
     sorted.sort_by(|a, b| b.similarity.total_cmp(&a.similarity));
     let mut right = sorted.iter().filter(|s| !s.same).count();
     let (mut best, mut threshold) = (right, f32::INFINITY);
-    for run in sorted.chunk_by(|a, b| a.similarity.total_cmp(&b.similarity).is_eq()) {
+    let mut runs = sorted
+        .chunk_by(|a, b| a.similarity.total_cmp(&b.similarity).is_eq())
+        .peekable();
+    while let Some(run) = runs.next() {
         let genuine = run.iter().filter(|s| s.same).count();
         right = right + genuine - (run.len() - genuine);
         if right > best {
-            (best, threshold) = (right, run[0].similarity);
+            let here = run[0].similarity;
+            let next = runs.peek().map(|next| next[0].similarity);
+            let next = next.filter(|s| s.is_finite()).unwrap_or(here);
+            (best, threshold) = (right, f32::midpoint(here, next));
         }
     }
     threshold

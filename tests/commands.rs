@@ -1,0 +1,338 @@
+//! The commands, with the models in the binary and faces of nobody.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod door;
+
+use door::{Door, fixture};
+
+fn enrolled(people: &[&str]) -> Door {
+    let door = Door::new("");
+    for person in people {
+        door.expect(
+            0,
+            &[
+                "enroll",
+                person,
+                "--photo",
+                &fixture(&format!("{person}.jpg")),
+            ],
+        );
+    }
+    door
+}
+
+#[test]
+fn two_photos_of_one_face_match_and_of_two_do_not() {
+    let door = Door::new("");
+    for (other, code) in [("ada_2.jpg", 0), ("bela.jpg", 1), ("cleo.jpg", 1)] {
+        let said = door.expect(
+            code,
+            &["verify", "--json", &fixture("ada.jpg"), &fixture(other)],
+        );
+        let answer = said.json();
+        let (similarity, threshold) = (
+            answer["similarity"].as_f64().unwrap(),
+            answer["threshold"].as_f64().unwrap(),
+        );
+        assert_eq!(answer["match"], code == 0, "{answer}");
+        assert_eq!(similarity >= threshold, code == 0, "{answer}");
+    }
+}
+
+#[test]
+fn people_are_enrolled_identified_and_forgotten() {
+    let door = enrolled(&["ada", "bela"]);
+    let identify = |photo: &str, code| door.expect(code, &["identify", "--json", &fixture(photo)]);
+    let ada = identify("ada_2.jpg", 0).json();
+    assert_eq!(ada["subject"], "ada");
+    assert_eq!(ada["runner_up"]["subject"], "bela");
+    assert_eq!(
+        identify("cleo.jpg", 1).json()["subject"],
+        serde_json::Value::Null
+    );
+
+    door.expect(0, &["gallery", "rename", "ada", "Ada L."]);
+    assert_eq!(identify("ada_2.jpg", 0).json()["subject"], "Ada L.");
+    let list = door.expect(0, &["gallery", "list", "--json"]).json();
+    let names: Vec<_> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| s["subject"].clone())
+        .collect();
+    assert_eq!(names, ["Ada L.", "bela"]);
+
+    let file = door.path("people.json");
+    let file = file.to_str().unwrap();
+    door.expect(0, &["gallery", "export", file]);
+    assert!(
+        door.expect(2, &["gallery", "export", file])
+            .err
+            .contains("people.json"),
+        "kept"
+    );
+    assert!(
+        door.expect(2, &["gallery", "import", file])
+            .err
+            .contains("enrolled already")
+    );
+    door.expect(0, &["gallery", "remove", "Ada L."]);
+    assert!(
+        door.expect(2, &["gallery", "remove", "Ada L."])
+            .err
+            .contains("Ada L.")
+    );
+    identify("ada_2.jpg", 1);
+    let other = Door::new("");
+    other.expect(0, &["gallery", "import", file]);
+    let said = other.expect(0, &["identify", "--json", &fixture("ada_2.jpg")]);
+    assert_eq!(said.json()["subject"], "Ada L.");
+}
+
+#[test]
+fn the_same_face_under_another_name_is_refused_unless_forced() {
+    let door = enrolled(&["ada"]);
+    let again = fixture("ada_2.jpg");
+    let said = door.expect(2, &["enroll", "eve", "--photo", &again]);
+    assert!(said.err.contains("enrolled as ada"), "{}", said.err);
+    door.expect(0, &["enroll", "ada", "--photo", &again]);
+    let list = door.expect(0, &["gallery", "list", "--json"]).json();
+    assert_eq!(list[0]["templates"], 2);
+    door.expect(0, &["enroll", "eve", "--photo", &again, "--force"]);
+}
+
+#[test]
+fn photos_that_do_not_do_are_refused_with_the_reason() {
+    let door = Door::new("");
+    let file = |name: &str, bytes: &[u8]| {
+        std::fs::write(door.path(name), bytes).unwrap();
+        door.path(name).to_str().unwrap().to_owned()
+    };
+    let ada = std::fs::read(fixture("ada.jpg")).unwrap();
+    let mut dot = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(1, 1)
+        .write_to(&mut dot, image::ImageFormat::Png)
+        .unwrap();
+    let mut huge = ada.clone();
+    let size = huge.windows(2).position(|w| w == [0xff, 0xc0]).unwrap() + 5;
+    huge[size..size + 4].copy_from_slice(&[0x27, 0x10, 0x27, 0x10]);
+    let cases = [
+        (fixture("no_face.jpg"), "no face"),
+        (fixture("three_faces.jpg"), "3 faces"),
+        (fixture("blurred.jpg"), "too blurred"),
+        (fixture("tiny_face.jpg"), "too small"),
+        (file("cut.jpg", &ada[..ada.len() / 2]), "truncated"),
+        (
+            file("text.jpg", b"this is no picture"),
+            "text.jpg is no photo",
+        ),
+        (file("empty.jpg", b""), "empty.jpg is no photo"),
+        (file("dot.png", dot.get_ref()), "no face"),
+        (file("huge.jpg", &huge), "10000x10000 pixels"),
+        ("/no/such/photo.jpg".to_owned(), "/no/such/photo.jpg"),
+    ];
+    for (photo, expected) in cases {
+        let said = door.expect(2, &["enroll", "eve", "--photo", &photo]);
+        assert!(
+            said.err.contains(expected),
+            "{photo}: {} should say {expected}",
+            said.err
+        );
+    }
+    let two = [fixture("ada.jpg"), fixture("bela.jpg")];
+    let said = door.expect(2, &["enroll", "eve", "--photo", &two[0], &two[1]]);
+    assert!(
+        said.err.contains("do not seem to show one person"),
+        "{}",
+        said.err
+    );
+    assert_eq!(
+        door.expect(0, &["gallery", "list", "--json"])
+            .json()
+            .as_array()
+            .unwrap()
+            .len(),
+        0
+    );
+}
+
+#[test]
+fn names_that_cannot_be_topics_are_refused() {
+    for name in ["", "a/b", "a\nb", "#"] {
+        let photo = fixture("ada.jpg");
+        Door::new("").expect(2, &["enroll", name, "--photo", &photo]);
+    }
+}
+
+#[test]
+fn a_replay_of_photos_enrols_like_a_camera() {
+    let door = Door::new(&format!(
+        "[camera]\nsource = \"replay\"\n[camera.replay]\npath = \"{}\"\nfast = true\nrepeat = true\n",
+        fixture("ada.jpg")
+    ));
+    door.expect(0, &["enroll", "ada", "--camera", "--frames", "4"]);
+    door.expect(0, &["identify", &fixture("ada_2.jpg")]);
+}
+
+#[test]
+fn a_corrupt_database_is_kept_and_named() {
+    let door = enrolled(&["ada"]);
+    let database = door.path("door.db");
+    std::fs::write(&database, b"this was a database once, before the power cut").unwrap();
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(door.path(&format!("door.db{suffix}")));
+    }
+    let said = door.expect(2, &["gallery", "list"]);
+    assert!(said.err.contains("door.db"), "{}", said.err);
+    let kept = std::fs::read_dir(database.parent().unwrap()).unwrap();
+    let kept = kept.map(|e| e.unwrap()).any(|e| {
+        let name = e.file_name().into_string().unwrap();
+        name.starts_with("door.db")
+            && std::fs::read(e.path())
+                .unwrap()
+                .starts_with(b"this was a database")
+    });
+    assert!(kept, "the damaged file is still there");
+    door.expect(2, &["gallery", "list"]);
+}
+
+#[test]
+fn check_says_what_is_wrong() {
+    let door =
+        Door::new("[mqtt]\nhost = \"127.0.0.1\"\nport = 1\n[camera]\ndevice = \"/dev/none\"\n");
+    let said = door.expect(1, &["check", "--json"]);
+    let answer = said.json();
+    assert_eq!(answer["ok"], false);
+    for (what, ok, detail) in [
+        ("configuration", true, "door.toml"),
+        ("detector", true, "detector"),
+        ("embedder", true, "threshold"),
+        ("gallery", true, "0 people"),
+        ("camera", false, "/dev/none"),
+        ("broker", false, "127.0.0.1:1"),
+    ] {
+        let checks = answer["checks"].as_array().unwrap();
+        let check = checks.iter().find(|c| c["what"] == what).unwrap();
+        assert_eq!(check["ok"], ok, "{check}");
+        assert!(
+            check["detail"].as_str().unwrap().contains(detail),
+            "{check} should say {detail}"
+        );
+    }
+    std::fs::write(door.path("door.toml"), "[camera]\nfsp = 3\n").unwrap();
+    let said = door.expect(1, &["check"]);
+    assert!(
+        said.out.contains("line 2") && said.out.contains("fsp"),
+        "{}",
+        said.out
+    );
+}
+
+#[test]
+fn models_that_do_not_fit_are_refused() {
+    let door = Door::new("");
+    let folder = door.path("models");
+    std::fs::create_dir(&folder).unwrap();
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    for name in ["detector.onnx", "embedder.onnx", "manifest.toml"] {
+        std::fs::copy(source.join(name), folder.join(name)).unwrap();
+    }
+    let models = folder.to_str().unwrap().to_owned();
+    let photo = fixture("ada.jpg");
+    let verify = ["verify", &photo, &photo, "--models", &models];
+    door.expect(0, &verify);
+    let manifest = std::fs::read_to_string(folder.join("manifest.toml")).unwrap();
+    let change = |from: &str, to: &str| {
+        assert!(manifest.contains(from), "{from}");
+        std::fs::write(folder.join("manifest.toml"), manifest.replacen(from, to, 1)).unwrap();
+    };
+    let cases = [
+        ("sha256 = \"", "sha256 = \"0", "no SHA-256"),
+        ("format = 1", "format = 2", "format = 2"),
+        (
+            "embedder = \"embedder\"",
+            "embedder = \"other\"",
+            "no embedder named \"other\"",
+        ),
+        ("width = 112", "width = 96", "96x112"),
+        ("output = { size = ", "output = { size = 1", "values"),
+        (
+            "file = \"embedder.onnx\"",
+            "file = \"lost.onnx\"",
+            "lost.onnx",
+        ),
+        (
+            "file = \"embedder.onnx\"",
+            "file = \"detector.onnx\"",
+            "SHA-256",
+        ),
+        (
+            "role = \"embedder\"",
+            "rule = \"embedder\"",
+            "unknown field `rule`",
+        ),
+    ];
+    for (from, to, expected) in cases {
+        change(from, to);
+        let said = door.expect(2, &verify);
+        assert!(
+            said.err.contains(expected),
+            "{to}: {} should say {expected}",
+            said.err
+        );
+    }
+}
+
+#[test]
+fn bench_and_evaluate_answer_programs() {
+    let door = Door::new("");
+    let bench = door.expect(0, &["bench", "--runs", "1", "--json"]).json();
+    for key in [
+        "detect_ms",
+        "align_ms",
+        "embed_ms",
+        "match_us_per_1000",
+        "pipeline_ms",
+        "rss_mib",
+    ] {
+        assert!(bench[key].as_f64().unwrap() > 0.0, "{key}: {bench}");
+    }
+    for person in ["ada", "bela", "cleo"] {
+        let folder = door.path("images").join(person);
+        std::fs::create_dir_all(&folder).unwrap();
+        for (i, name) in [format!("{person}.jpg"), format!("{person}_2.jpg")]
+            .iter()
+            .enumerate()
+        {
+            let to = folder.join(format!("{person}_{:04}.jpg", i + 1));
+            std::fs::copy(fixture(name), to).unwrap();
+        }
+    }
+    let pairs = "1 3\nada 1 2\nbela 1 2\ncleo 1 2\nada 1 bela 1\nada 2 cleo 1\nbela 2 cleo 2\n";
+    std::fs::write(door.path("pairs.txt"), pairs).unwrap();
+    let (images, list, plot) = (
+        door.path("images"),
+        door.path("pairs.txt"),
+        door.path("det.svg"),
+    );
+    let evaluate = |json| {
+        let mut args = vec!["evaluate", "--images", images.to_str().unwrap()];
+        args.extend([
+            "--pairs",
+            list.to_str().unwrap(),
+            "--plot",
+            plot.to_str().unwrap(),
+        ]);
+        args.extend(json);
+        door.expect(0, &args)
+    };
+    let report = evaluate(Some("--json")).json();
+    assert_eq!(
+        (report["pairs"].as_u64(), report["accuracy"].as_f64()),
+        (Some(6), Some(1.0))
+    );
+    assert_eq!(report["failed_detections"], 0);
+    assert_eq!(report["tar_at_fmr"]["0.001"], 1.0, "{report}");
+    assert!(evaluate(None).out.contains("100.00 %"));
+    assert!(std::fs::read_to_string(plot).unwrap().contains("<svg"));
+}
