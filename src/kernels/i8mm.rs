@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::neon::{Neon, Sums};
+use super::neon::{Neon, Sums, Tables};
 use super::tile::{Lanes, ROWS, Tile};
 
 /// Steps for `Isa::I8mm`.
@@ -11,6 +11,8 @@ pub(super) struct I8mm;
 
 impl Tile for I8mm {
     type Sums = Sums;
+    type Weights = int8x16_t;
+    type Tables = Tables;
 
     #[inline(always)]
     unsafe fn dense(
@@ -173,25 +175,42 @@ impl Tile for I8mm {
     }
 
     #[inline(always)]
-    unsafe fn window(
+    unsafe fn bias(bias: *const i32) -> Sums {
+        // SAFETY: passed on.
+        unsafe { Neon::bias(bias) }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(weights: *const i8) -> int8x16_t {
+        // SAFETY: passed on.
+        unsafe { Neon::weights(weights) }
+    }
+
+    #[inline(always)]
+    unsafe fn window<const N: usize>(
+        sums: Sums,
         input: *const i8,
-        offsets: &[usize],
-        weights: *const i8,
-        stride: usize,
-        bias: *const i32,
+        offsets: &[usize; N],
+        weights: &[int8x16_t; N],
     ) -> Sums {
         // SAFETY: passed on.
-        unsafe { Neon::window(input, offsets, weights, stride, bias) }
+        unsafe { Neon::window(sums, input, offsets, weights) }
+    }
+
+    #[inline(always)]
+    unsafe fn tables(lanes: &Lanes) -> Tables {
+        // SAFETY: passed on.
+        unsafe { Neon::tables(lanes) }
     }
 
     #[inline(always)]
     unsafe fn finish<const SELECT: bool, const RESIDUAL: bool>(
         sums: Sums,
-        lanes: &Lanes,
+        tables: &Tables,
         residual: *const i8,
         output: *mut i8,
     ) {
         // SAFETY: passed on.
-        unsafe { Neon::finish::<SELECT, RESIDUAL>(sums, lanes, residual, output) }
+        unsafe { Neon::finish::<SELECT, RESIDUAL>(sums, tables, residual, output) }
     }
 }

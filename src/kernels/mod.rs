@@ -125,7 +125,7 @@ impl Kernels {
             return self.dense_rows(layer, input, residual, output);
         }
         // Enough rows at a time to amortise the call, few enough to stay in the first cache.
-        let step = (8 * tile::ROWS).max(size[1]);
+        let step = 8 * tile::ROWS;
         for start in (0..size[0] * size[1]).step_by(step) {
             let range = start..(start + step).min(size[0] * size[1]);
             gather(layer, input, shape, size[1], range.clone(), rows);
@@ -157,6 +157,7 @@ impl Kernels {
             Isa::I8mm => unsafe { dense_i8mm(layer, rows, residual, output) },
             _ => unreachable!("no kernels for {}", self.isa),
         }
+        layer.requant.limit(output);
     }
 
     /// Runs a depthwise layer on one image of shape `shape`.
@@ -220,6 +221,7 @@ impl Kernels {
             #[allow(unreachable_patterns)]
             _ => unreachable!("no kernels for {}", self.isa),
         }
+        layer.requant.limit(output);
     }
 }
 
@@ -236,6 +238,10 @@ fn gather(
     let [kernel_rows, kernel_columns] = layer.window.kernel;
     let length = kernel_columns * shape.channels;
     rows.clear();
+    if layer.window == Window::POINT && layer.depth == layer.inputs {
+        rows.extend_from_slice(&input[range.start * layer.depth..range.end * layer.depth]);
+        return;
+    }
     rows.reserve(range.len() * layer.depth);
     for pixel in range {
         let y = pixel / width * layer.window.stride[0];

@@ -13,6 +13,8 @@ pub(super) type Sums = [int32x4_t; 4];
 
 impl Tile for Neon {
     type Sums = Sums;
+    type Weights = int8x16_t;
+    type Tables = Tables;
 
     #[inline(always)]
     unsafe fn dense(
@@ -38,37 +40,43 @@ impl Tile for Neon {
     }
 
     #[inline(always)]
-    unsafe fn window(
+    unsafe fn bias(bias: *const i32) -> Sums {
+        // SAFETY: the caller has the instruction set and vouches for the reads.
+        unsafe { std::array::from_fn(|q| vld1q_s32(bias.add(4 * q))) }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(weights: *const i8) -> int8x16_t {
+        // SAFETY: the caller has the instruction set and vouches for the read.
+        unsafe { vld1q_s8(weights) }
+    }
+
+    #[inline(always)]
+    unsafe fn window<const N: usize>(
+        mut sums: Sums,
         input: *const i8,
-        offsets: &[usize],
-        weights: *const i8,
-        stride: usize,
-        bias: *const i32,
+        offsets: &[usize; N],
+        weights: &[int8x16_t; N],
     ) -> Sums {
-        // SAFETY: the caller has the instruction set and vouches for 16 bytes at each tap.
+        // SAFETY: the caller has the instruction set and vouches for 16 bytes at each position.
         unsafe {
-            let tap = |t: usize| {
-                (
-                    vld1q_s8(input.add(offsets[t])),
-                    vld1q_s8(weights.add(t * stride)),
-                )
-            };
-            let mut sums: Sums = std::array::from_fn(|q| vld1q_s32(bias.add(4 * q)));
+            let input = opaque(input);
+            let value = |t: usize| vld1q_s8(input.add(offsets[t]));
             let mut add = |low: int16x8_t, high: int16x8_t| {
                 sums[0] = vaddw_s16(sums[0], vget_low_s16(low));
                 sums[1] = vaddw_high_s16(sums[1], low);
                 sums[2] = vaddw_s16(sums[2], vget_low_s16(high));
                 sums[3] = vaddw_high_s16(sums[3], high);
             };
-            for t in (0..offsets.len() - offsets.len() % 2).step_by(2) {
+            for t in (0..N - N % 2).step_by(2) {
                 // 2 * 128 * 127 fits in 16 bits.
-                let ((x, w), (y, v)) = (tap(t), tap(t + 1));
+                let (x, y, w, v) = (value(t), value(t + 1), weights[t], weights[t + 1]);
                 let low = vmull_s8(vget_low_s8(x), vget_low_s8(w));
                 let low = vmlal_s8(low, vget_low_s8(y), vget_low_s8(v));
-                add(low, vmlal_high_s8(vmull_high_s8(x, w), y, v));
+                add(low, add_high_products(high_products(x, w), y, v));
             }
-            if offsets.len() % 2 == 1 {
-                let (x, w) = tap(offsets.len() - 1);
+            if N % 2 == 1 {
+                let (x, w) = (value(N - 1), weights[N - 1]);
                 add(
                     vmull_s8(vget_low_s8(x), vget_low_s8(w)),
                     vmull_high_s8(x, w),
@@ -79,16 +87,31 @@ impl Tile for Neon {
     }
 
     #[inline(always)]
+    unsafe fn tables(lanes: &Lanes) -> Tables {
+        // SAFETY: the caller has the instruction set and vouches for the tables.
+        unsafe {
+            Tables {
+                shift: std::array::from_fn(|q| vld1q_s32(lanes.shift.add(4 * q))),
+                positive: [0, 8].map(|half| vld1q_s16(lanes.positive.add(half))),
+                negative: [0, 8].map(|half| vld1q_s16(lanes.negative.add(half))),
+                offset: vdupq_n_s16(lanes.offset),
+                multiplier: vdupq_n_s16(lanes.residual.0),
+                zero: vdup_n_s8(lanes.residual.1),
+            }
+        }
+    }
+
+    #[inline(always)]
     unsafe fn finish<const SELECT: bool, const RESIDUAL: bool>(
         sums: Sums,
-        lanes: &Lanes,
+        tables: &Tables,
         residual: *const i8,
         output: *mut i8,
     ) {
-        // SAFETY: the caller has the instruction set; the tables, the residual and the output are
-        // good for 16 values each.
+        // SAFETY: the caller has the instruction set; the residual and the output are good for 16
+        // bytes each.
         unsafe {
-            let shifted = |q: usize| vshlq_s32(sums[q], vld1q_s32(lanes.shift.add(4 * q)));
+            let shifted = |q: usize| vshlq_s32(sums[q], tables.shift[q]);
             let r = if RESIDUAL {
                 vld1q_s8(residual)
             } else {
@@ -96,28 +119,75 @@ impl Tile for Neon {
             };
             let half = |h: usize| {
                 let a = vqmovn_high_s32(vqmovn_s32(shifted(2 * h)), shifted(2 * h + 1));
-                let mut m = vld1q_s16(lanes.positive.add(8 * h));
+                let mut m = tables.positive[h];
                 if SELECT {
-                    m = vbslq_s16(vcltzq_s16(a), vld1q_s16(lanes.negative.add(8 * h)), m);
+                    m = vbslq_s16(vcltzq_s16(a), tables.negative[h], m);
                 }
                 let mut v = vqrdmulhq_s16(a, m);
                 if RESIDUAL {
-                    let (multiplier, zero) = lanes.residual;
                     let r = if h == 0 {
                         vget_low_s8(r)
                     } else {
                         vget_high_s8(r)
                     };
-                    let r = vshlq_n_s16::<7>(vsubl_s8(r, vdup_n_s8(zero)));
-                    v = vqaddq_s16(v, vqrdmulhq_s16(r, vdupq_n_s16(multiplier)));
+                    let r = vshlq_n_s16::<7>(vsubl_s8(r, tables.zero));
+                    v = vqaddq_s16(v, vqrdmulhq_s16(r, tables.multiplier));
                 }
-                vqaddq_s16(v, vdupq_n_s16(lanes.offset))
+                vqaddq_s16(v, tables.offset)
             };
-            let q = vqshrn_high_n_s16::<5>(vqshrn_n_s16::<5>(half(0)), half(1));
-            let q = vmaxq_s8(q, vdupq_n_s8(lanes.low));
-            vst1q_s8(output, vminq_s8(q, vdupq_n_s8(lanes.high)));
+            vst1q_s8(
+                output,
+                vqshrn_high_n_s16::<5>(vqshrn_n_s16::<5>(half(0)), half(1)),
+            );
         }
     }
+}
+
+/// A pointer that the compiler knows nothing about: keeps it from carrying one pointer for each
+/// position of a window through the loop instead of one for all.
+#[inline(always)]
+fn opaque(mut pointer: *const i8) -> *const i8 {
+    // SAFETY: does nothing.
+    unsafe {
+        asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags));
+    }
+    pointer
+}
+
+/// `SMULL2`, which the compiler otherwise turns into an extraction and `SMULL`.
+#[inline(always)]
+fn high_products(x: int8x16_t, w: int8x16_t) -> int16x8_t {
+    let products;
+    // SAFETY: arithmetic on registers that every aarch64 machine with floating point has.
+    unsafe {
+        asm!("smull2 {0:v}.8h, {1:v}.16b, {2:v}.16b",
+            lateout(vreg) products, in(vreg) x, in(vreg) w,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    products
+}
+
+/// `SMLAL2`, for the same reason.
+#[inline(always)]
+fn add_high_products(mut sums: int16x8_t, x: int8x16_t, w: int8x16_t) -> int16x8_t {
+    // SAFETY: as above.
+    unsafe {
+        asm!("smlal2 {0:v}.8h, {1:v}.16b, {2:v}.16b",
+            inout(vreg) sums, in(vreg) x, in(vreg) w,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    sums
+}
+
+/// Tables of 16 channels.
+#[derive(Clone, Copy)]
+pub(super) struct Tables {
+    shift: [int32x4_t; 4],
+    positive: [int16x8_t; 2],
+    negative: [int16x8_t; 2],
+    offset: int16x8_t,
+    multiplier: int16x8_t,
+    zero: int8x8_t,
 }
 
 /// Products of each of six rows with each of four output channels, to be summed across lanes.
@@ -131,18 +201,9 @@ unsafe fn quad(
     weights: *const i8,
     depth: usize,
 ) -> [[int32x4_t; 4]; ROWS] {
-    let mut sums = [[int32x4_zero(); 4]; ROWS];
-    let [
-        [a0, a1, a2, a3],
-        [b0, b1, b2, b3],
-        [c0, c1, c2, c3],
-        [d0, d1, d2, d3],
-        [e0, e1, e2, e3],
-        [f0, f1, f2, f3],
-    ] = &mut sums;
     // The products of three channels are under way at a time, which keeps in-order cores busy.
     macro_rules! row {
-        ($row:literal, $s0:literal, $s1:literal, $s2:literal, $s3:literal) => {
+        ($add:literal, $row:literal, $s0:literal, $s1:literal, $s2:literal, $s3:literal) => {
             concat!(
                 "ldr q4, [{",
                 $row,
@@ -153,39 +214,62 @@ unsafe fn quad(
                 "smlal2 v5.8h, v4.16b, v0.16b\n",
                 "smlal2 v6.8h, v4.16b, v1.16b\n",
                 "smlal2 v7.8h, v4.16b, v2.16b\n",
-                "sadalp v",
+                $add,
+                " v",
                 $s0,
                 ".4s, v5.8h\n",
                 "smull v5.8h, v4.8b, v3.8b\n",
-                "sadalp v",
+                $add,
+                " v",
                 $s1,
                 ".4s, v6.8h\n",
-                "sadalp v",
+                $add,
+                " v",
                 $s2,
                 ".4s, v7.8h\n",
                 "smlal2 v5.8h, v4.16b, v3.16b\n",
-                "sadalp v",
+                $add,
+                " v",
                 $s3,
                 ".4s, v5.8h\n",
             )
         };
     }
+    let (a0, a1, a2, a3);
+    let (b0, b1, b2, b3);
+    let (c0, c1, c2, c3);
+    let (d0, d1, d2, d3);
+    let (e0, e1, e2, e3);
+    let (f0, f1, f2, f3);
     // SAFETY: reads `depth` bytes of each row and 64 of every 256 bytes of the weights; nothing
     // is written but the registers named.
     unsafe {
         asm!(
+            // The first sixteen values set the sums, the rest add to them.
+            "ldp q0, q1, [{w}]",
+            "ldp q2, q3, [{w}, #32]",
+            "add {w}, {w}, #256",
+            row!("saddlp", "r0", "8", "9", "10", "11"),
+            row!("saddlp", "r1", "12", "13", "14", "15"),
+            row!("saddlp", "r2", "16", "17", "18", "19"),
+            row!("saddlp", "r3", "20", "21", "22", "23"),
+            row!("saddlp", "r4", "24", "25", "26", "27"),
+            row!("saddlp", "r5", "28", "29", "30", "31"),
+            "subs {k}, {k}, #16",
+            "b.eq 3f",
             "2:",
             "ldp q0, q1, [{w}]",
             "ldp q2, q3, [{w}, #32]",
             "add {w}, {w}, #256",
-            row!("r0", "8", "9", "10", "11"),
-            row!("r1", "12", "13", "14", "15"),
-            row!("r2", "16", "17", "18", "19"),
-            row!("r3", "20", "21", "22", "23"),
-            row!("r4", "24", "25", "26", "27"),
-            row!("r5", "28", "29", "30", "31"),
+            row!("sadalp", "r0", "8", "9", "10", "11"),
+            row!("sadalp", "r1", "12", "13", "14", "15"),
+            row!("sadalp", "r2", "16", "17", "18", "19"),
+            row!("sadalp", "r3", "20", "21", "22", "23"),
+            row!("sadalp", "r4", "24", "25", "26", "27"),
+            row!("sadalp", "r5", "28", "29", "30", "31"),
             "subs {k}, {k}, #16",
             "b.ne 2b",
+            "3:",
             w = inout(reg) weights => _,
             k = inout(reg) depth => _,
             r0 = inout(reg) rows[0] => _,
@@ -196,20 +280,21 @@ unsafe fn quad(
             r5 = inout(reg) rows[5] => _,
             out("v0") _, out("v1") _, out("v2") _, out("v3") _,
             out("v4") _, out("v5") _, out("v6") _, out("v7") _,
-            inout("v8") *a0, inout("v9") *a1, inout("v10") *a2, inout("v11") *a3,
-            inout("v12") *b0, inout("v13") *b1, inout("v14") *b2, inout("v15") *b3,
-            inout("v16") *c0, inout("v17") *c1, inout("v18") *c2, inout("v19") *c3,
-            inout("v20") *d0, inout("v21") *d1, inout("v22") *d2, inout("v23") *d3,
-            inout("v24") *e0, inout("v25") *e1, inout("v26") *e2, inout("v27") *e3,
-            inout("v28") *f0, inout("v29") *f1, inout("v30") *f2, inout("v31") *f3,
+            out("v8") a0, out("v9") a1, out("v10") a2, out("v11") a3,
+            out("v12") b0, out("v13") b1, out("v14") b2, out("v15") b3,
+            out("v16") c0, out("v17") c1, out("v18") c2, out("v19") c3,
+            out("v20") d0, out("v21") d1, out("v22") d2, out("v23") d3,
+            out("v24") e0, out("v25") e1, out("v26") e2, out("v27") e3,
+            out("v28") f0, out("v29") f1, out("v30") f2, out("v31") f3,
             options(nostack, readonly),
         );
     }
-    sums
-}
-
-#[inline(always)]
-fn int32x4_zero() -> int32x4_t {
-    // SAFETY: NEON is part of every aarch64 target with floating point.
-    unsafe { vdupq_n_s32(0) }
+    [
+        [a0, a1, a2, a3],
+        [b0, b1, b2, b3],
+        [c0, c1, c2, c3],
+        [d0, d1, d2, d3],
+        [e0, e1, e2, e3],
+        [f0, f1, f2, f3],
+    ]
 }

@@ -54,6 +54,7 @@ pub struct Sum {
 impl Sum {
     /// From scale and zero point of the two inputs and the output. `None` if an input's scale is
     /// more than 32 times the output's.
+    #[expect(clippy::cast_possible_truncation, reason = "at most 32 times 65536")]
     pub fn new(a: (f64, i8), b: (f64, i8), output: (f64, i8)) -> Option<Sum> {
         let factor = |(scale, zero): (f64, i8)| {
             let ratio = scale / output.0;
@@ -69,6 +70,10 @@ impl Sum {
         })
     }
 
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "clamped to the range of the type"
+    )]
     fn apply(&self, a: i8, b: i8) -> i8 {
         let a = self.a.0 * (i32::from(a) - self.a.1);
         let b = self.b.0 * (i32::from(b) - self.b.1);

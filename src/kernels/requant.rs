@@ -123,6 +123,10 @@ impl Requant {
 
     /// The output for the sum `sum` of channel `c`: the definition. `residual` is ignored when
     /// the layer has none.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "clamped to the range of the type"
+    )]
     pub fn apply(&self, c: usize, sum: i32, residual: i8) -> i8 {
         let t = sum.wrapping_add(self.bias[c]);
         let shift = self.shift[c];
@@ -143,27 +147,49 @@ impl Requant {
         q.max(self.low).min(self.high)
     }
 
-    /// Adds `weight_sum * factor` of each channel to its bias: how a zero point of the input is
-    /// taken out of sums over raw bytes.
+    /// Brings results into the range of the output: the end of step 6 for a whole tensor.
+    pub(super) fn limit(&self, output: &mut [i8]) {
+        if (self.low, self.high) != (i8::MIN, i8::MAX) {
+            output
+                .iter_mut()
+                .for_each(|q| *q = (*q).max(self.low).min(self.high));
+        }
+    }
+
+    /// Adds to the bias of one channel: how a zero point of the input is taken out of sums over
+    /// raw bytes.
     pub(super) fn shift_bias(&mut self, c: usize, by: i32) {
         self.bias[c] = self.bias[c].wrapping_add(by);
     }
 }
 
 /// `(a * m + 2^14) >> 15`; `m` is never -32768, so the result fits.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the product of two 16-bit numbers over 2^15"
+)]
 fn multiply(a: i16, m: i16) -> i16 {
     ((i32::from(a) * i32::from(m) + (1 << 14)) >> 15) as i16
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "clamped to the range of the type"
+)]
 fn saturate(t: i32) -> i16 {
     t.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "clamped to the range of the type"
+)]
 fn to_i16(x: f64) -> i16 {
     x.round().clamp(-32767.0, 32767.0) as i16
 }
 
 /// The `e` with `2^e <= x < 2^(e+1)`; very small for zero.
+#[expect(clippy::cast_possible_truncation, reason = "exponents of f64 fit")]
 fn exponent(x: f64) -> i32 {
     if x > 0.0 {
         x.log2().floor() as i32

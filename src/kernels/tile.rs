@@ -1,7 +1,8 @@
 //! Loops that all vector kernels share: which pixels and channels go through one step.
 //!
 //! An instruction set brings the arithmetic of a step ([`Tile`]); the loops here are inlined into
-//! a function that is compiled for it.
+//! a function that is compiled for it. Tables and weights are loaded into values before the loop
+//! over pixels, so that they can stay in registers although the loop writes memory.
 
 use super::geometry::Shape;
 use super::layer::{Dense, Depthwise};
@@ -18,22 +19,34 @@ pub(super) struct Lanes {
     pub(super) positive: *const i16,
     pub(super) negative: *const i16,
     pub(super) offset: i16,
-    pub(super) low: i8,
-    pub(super) high: i8,
+    /// Multiplier and zero point of the residual.
     pub(super) residual: (i16, i8),
 }
 
 impl Lanes {
-    fn new(requant: &Requant, channel: usize) -> Lanes {
+    /// The tables of the first channels.
+    fn new(requant: &Requant) -> Lanes {
+        let padded = requant.channels().next_multiple_of(LANES);
+        assert!(requant.bias.len() == padded && requant.shift.len() == padded);
+        assert!(requant.positive.len() == padded && requant.negative.len() == padded);
         Lanes {
-            bias: requant.bias[channel..channel + LANES].as_ptr(),
-            shift: requant.shift[channel..channel + LANES].as_ptr(),
-            positive: requant.positive[channel..channel + LANES].as_ptr(),
-            negative: requant.negative[channel..channel + LANES].as_ptr(),
+            bias: requant.bias.as_ptr(),
+            shift: requant.shift.as_ptr(),
+            positive: requant.positive.as_ptr(),
+            negative: requant.negative.as_ptr(),
             offset: requant.offset,
-            low: requant.low,
-            high: requant.high,
             residual: requant.residual.unwrap_or((0, 0)),
+        }
+    }
+
+    /// The tables from `channel` on, a multiple of [`LANES`] below the number of channels.
+    fn at(&self, channel: usize) -> Lanes {
+        Lanes {
+            bias: self.bias.wrapping_add(channel),
+            shift: self.shift.wrapping_add(channel),
+            positive: self.positive.wrapping_add(channel),
+            negative: self.negative.wrapping_add(channel),
+            ..*self
         }
     }
 }
@@ -42,6 +55,10 @@ impl Lanes {
 pub(super) trait Tile {
     /// [`LANES`] sums.
     type Sums: Copy;
+    /// Weights of [`LANES`] channels at one position of a window.
+    type Weights: Copy;
+    /// What [`Tile::finish`] needs to know of [`LANES`] channels.
+    type Tables: Copy;
 
     /// Sums of [`LANES`] outputs for [`ROWS`] rows of `depth` values, bias included.
     ///
@@ -55,26 +72,43 @@ pub(super) trait Tile {
         bias: *const i32,
     ) -> [Self::Sums; ROWS];
 
-    /// Sums of [`LANES`] channels over a window, bias included. Tap `t` of the window lies
-    /// `offsets[t]` bytes after `input`, its weights `t * stride` bytes after `weights`.
+    /// Loads the bias of [`LANES`] channels.
     ///
     /// # Safety
-    /// All these are good for [`LANES`] bytes, `bias` for as many values.
-    unsafe fn window(
+    /// `bias` is good for [`LANES`] values.
+    unsafe fn bias(bias: *const i32) -> Self::Sums;
+
+    /// Loads the weights of [`LANES`] channels at one position.
+    ///
+    /// # Safety
+    /// `weights` is good for [`LANES`] bytes.
+    unsafe fn weights(weights: *const i8) -> Self::Weights;
+
+    /// Adds to `sums` the products of `N` positions of a window, of which number `t` lies
+    /// `offsets[t]` bytes after `input`.
+    ///
+    /// # Safety
+    /// Each position is good for [`LANES`] bytes.
+    unsafe fn window<const N: usize>(
+        sums: Self::Sums,
         input: *const i8,
-        offsets: &[usize],
-        weights: *const i8,
-        stride: usize,
-        bias: *const i32,
+        offsets: &[usize; N],
+        weights: &[Self::Weights; N],
     ) -> Self::Sums;
 
-    /// Requantises sums, bias included, as [`Requant::apply`] does and stores them.
+    /// Loads the tables of [`LANES`] channels.
+    ///
+    /// # Safety
+    /// The pointers in `lanes` are good.
+    unsafe fn tables(lanes: &Lanes) -> Self::Tables;
+
+    /// Requantises sums, bias included, as [`Requant::apply`] does, but for the range.
     ///
     /// # Safety
     /// `output` and, with `RESIDUAL`, `residual` are good for [`LANES`] bytes.
     unsafe fn finish<const SELECT: bool, const RESIDUAL: bool>(
         sums: Self::Sums,
-        lanes: &Lanes,
+        tables: &Self::Tables,
         residual: *const i8,
         output: *mut i8,
     );
@@ -86,7 +120,7 @@ pub(super) trait Tile {
     #[inline(always)]
     unsafe fn finish_some<const SELECT: bool, const RESIDUAL: bool>(
         sums: Self::Sums,
-        lanes: &Lanes,
+        tables: &Self::Tables,
         residual: *const i8,
         output: *mut i8,
         count: usize,
@@ -98,7 +132,7 @@ pub(super) trait Tile {
             if RESIDUAL {
                 residual.copy_to_nonoverlapping(added.as_mut_ptr(), count);
             }
-            Self::finish::<SELECT, RESIDUAL>(sums, lanes, added.as_ptr(), result.as_mut_ptr());
+            Self::finish::<SELECT, RESIDUAL>(sums, tables, added.as_ptr(), result.as_mut_ptr());
             output.copy_from_nonoverlapping(result.as_ptr(), count);
         }
     }
@@ -118,38 +152,37 @@ pub(super) unsafe fn dense<T: Tile, const SELECT: bool, const RESIDUAL: bool>(
     let outputs = layer.requant.channels();
     let depth = layer.depth;
     let count = output.len() / outputs;
-    assert!(rows.len() == count * depth && output.len() == count * outputs);
+    assert!(count > 0 && rows.len() == count * depth && output.len() == count * outputs);
     assert!(layer.weights.len() == outputs.next_multiple_of(LANES) * depth);
     assert!(RESIDUAL == residual.is_some_and(|r| r.len() == output.len()));
-    let residual = residual.map_or(std::ptr::null(), <[i8]>::as_ptr);
+    let added = residual.map_or(std::ptr::null(), <[i8]>::as_ptr);
+    let all = Lanes::new(&layer.requant);
     for start in (0..count).step_by(ROWS) {
-        // The last step goes back to be full; with fewer rows than a step the last repeats.
+        // The last step goes back to be full; with fewer rows than a step the last repeats, and
+        // writes the same result again.
         let start = start.min(count.saturating_sub(ROWS));
-        let here = ROWS.min(count);
-        let pointers: [*const i8; ROWS] =
-            std::array::from_fn(|j| rows[(start + j).min(count - 1) * depth..][..depth].as_ptr());
+        let pixels: [usize; ROWS] = std::array::from_fn(|j| (start + j).min(count - 1));
+        let rows = pixels.map(|p| rows.as_ptr().wrapping_add(p * depth));
+        let places = pixels.map(|p| p * outputs);
         for channel in (0..outputs).step_by(LANES) {
-            let lanes = Lanes::new(&layer.requant, channel);
-            let wide = outputs - channel >= LANES;
-            // SAFETY: rows and weights have the lengths that `T::dense` asks for, by the
-            // assertions above; pixel `start + j < count` and `channel..channel + LANES` (or up to
-            // `outputs`) lie within `output` and `residual`.
+            let some = outputs - channel;
+            let lanes = all.at(channel);
+            // SAFETY: pixels are below `count` and `channel` below `outputs`: by the assertions
+            // rows, weights and tables have the lengths that are asked for, and `places` plus
+            // `channel` leave LANES bytes, or `some` if that is less, in output and residual.
             unsafe {
-                let weights = layer.weights.as_ptr().add(channel * depth);
-                let sums = T::dense(pointers, weights, depth, lanes.bias);
-                for (j, sums) in sums.into_iter().enumerate() {
-                    if j < here {
-                        let at = (start + j) * outputs + channel;
-                        let residual = residual.wrapping_add(at);
-                        let output = output.as_mut_ptr().add(at);
-                        if wide {
-                            T::finish::<SELECT, RESIDUAL>(sums, &lanes, residual, output);
-                        } else {
-                            let some = outputs - channel;
-                            T::finish_some::<SELECT, RESIDUAL>(
-                                sums, &lanes, residual, output, some,
-                            );
-                        }
+                let weights = layer.weights.as_ptr().add(channel.wrapping_mul(depth));
+                let sums = T::dense(rows, weights, depth, lanes.bias);
+                let tables = T::tables(&lanes);
+                let added = places.map(|at| added.wrapping_add(at).wrapping_add(channel));
+                let output = places.map(|at| output.as_mut_ptr().add(at).add(channel));
+                for j in 0..ROWS {
+                    if some >= LANES {
+                        T::finish::<SELECT, RESIDUAL>(sums[j], &tables, added[j], output[j]);
+                    } else {
+                        T::finish_some::<SELECT, RESIDUAL>(
+                            sums[j], &tables, added[j], output[j], some,
+                        );
                     }
                 }
             }
@@ -170,67 +203,117 @@ pub(super) unsafe fn depthwise<T: Tile, const SELECT: bool, const RESIDUAL: bool
     residual: Option<&[i8]>,
     output: &mut [i8],
 ) {
-    let [_, columns] = layer.window.kernel;
-    let offset = |tap: usize| (tap / columns * shape.width + tap % columns) * shape.channels;
-    let offsets: Vec<usize> = (0..layer.window.taps()).map(offset).collect();
-    // SAFETY: passed on.
-    unsafe {
-        // A length that the compiler knows lets it keep the weights in registers.
-        if let Ok(nine) = <&[usize; 9]>::try_from(&offsets[..]) {
-            windows::<T, SELECT, RESIDUAL>(layer, input, shape, size, nine, residual, output);
-        } else {
-            windows::<T, SELECT, RESIDUAL>(layer, input, shape, size, &offsets, residual, output);
-        }
-    }
-}
-
-/// # Safety
-/// The machine has the instruction set of `T`.
-#[inline(always)]
-unsafe fn windows<T: Tile, const SELECT: bool, const RESIDUAL: bool>(
-    layer: &Depthwise,
-    input: &[i8],
-    shape: Shape,
-    size: [usize; 2],
-    offsets: &[usize],
-    residual: Option<&[i8]>,
-    output: &mut [i8],
-) {
     let channels = layer.channels();
     let padded = channels.next_multiple_of(LANES);
     let [kernel_rows, kernel_columns] = layer.window.kernel;
     let [down, right] = layer.window.stride;
     assert!(shape.channels == padded && input.len() == shape.volume());
-    assert!((size[0] - 1) * down + kernel_rows <= shape.height);
-    assert!((size[1] - 1) * right + kernel_columns <= shape.width);
+    assert!(size[0] > 0 && (size[0] - 1) * down + kernel_rows <= shape.height);
+    assert!(size[1] > 0 && (size[1] - 1) * right + kernel_columns <= shape.width);
     assert!(output.len() == size[0] * size[1] * channels);
-    assert!(layer.weights.len() == offsets.len() * padded);
+    assert!(layer.weights.len() == layer.window.taps() * padded);
     assert!(RESIDUAL == residual.is_some_and(|r| r.len() == output.len()));
-    let residual = residual.map_or(std::ptr::null(), <[i8]>::as_ptr);
+    let added = residual.map_or(std::ptr::null(), <[i8]>::as_ptr);
+    let output = output.as_mut_ptr();
+    let all = Lanes::new(&layer.requant);
+    let offsets: Vec<usize> = (0..layer.window.taps())
+        .map(|t| (t / kernel_columns * shape.width + t % kernel_columns) * padded)
+        .collect();
     for y in 0..size[0] {
         for channel in (0..channels).step_by(LANES) {
-            let lanes = Lanes::new(&layer.requant, channel);
-            let some = (channels - channel).min(LANES);
-            let mut from = input[y * down * shape.width * padded + channel..].as_ptr();
-            let mut at = y * size[1] * channels + channel;
-            for _ in 0..size[1] {
-                // SAFETY: by the assertions the window at every output position, LANES channels
-                // from `channel` on, lies within `input`, and so do the weights; `at` is the
-                // output position's place in `output` and `residual`. `from` steps past the
-                // input only after the last read.
-                unsafe {
-                    let weights = layer.weights.as_ptr().add(channel);
-                    let sums = T::window(from, offsets, weights, padded, lanes.bias);
-                    let residual = residual.wrapping_add(at);
-                    let output = output.as_mut_ptr().add(at);
-                    if some == LANES {
-                        T::finish::<SELECT, RESIDUAL>(sums, &lanes, residual, output);
-                    } else {
-                        T::finish_some::<SELECT, RESIDUAL>(sums, &lanes, residual, output, some);
-                    }
+            let lanes = all.at(channel);
+            // SAFETY: by the assertions the window at every output position of row `y`, LANES
+            // channels from `channel` on, lies within `input`, the weights likewise; a row of
+            // the output has `size[1]` pixels, and so has the residual.
+            unsafe {
+                let from = input
+                    .as_ptr()
+                    .add(y * down * shape.width * padded + channel);
+                let weights = layer.weights.as_ptr().add(channel);
+                let at = y * size[1] * channels + channel;
+                let some = channels - channel;
+                let sums = T::bias(lanes.bias);
+                let row = Row {
+                    count: size[1],
+                    step: right * padded,
+                    channels,
+                    some,
+                    added: added.wrapping_add(at),
+                    output: output.add(at),
+                };
+                if let Ok(offsets) = <&[usize; 9]>::try_from(&offsets[..]) {
+                    let weights: [T::Weights; 9] =
+                        std::array::from_fn(|t| T::weights(weights.add(t * padded)));
+                    row.run::<T, SELECT, RESIDUAL>(&lanes, from, |input| {
+                        T::window(sums, input, offsets, &weights)
+                    });
+                } else {
+                    row.run::<T, SELECT, RESIDUAL>(&lanes, from, |input| {
+                        let mut sums = sums;
+                        for (pair, offsets) in offsets.chunks(2).enumerate() {
+                            let w = weights.add(2 * pair * padded);
+                            sums = if let &[a, b] = offsets {
+                                let both = [T::weights(w), T::weights(w.add(padded))];
+                                T::window(sums, input, &[a, b], &both)
+                            } else {
+                                T::window(sums, input, &[offsets[0]], &[T::weights(w)])
+                            };
+                        }
+                        sums
+                    });
                 }
-                from = from.wrapping_add(right * padded);
-                at += channels;
+            }
+        }
+    }
+}
+
+/// The output pixels of one row, [`LANES`] channels of them.
+struct Row {
+    count: usize,
+    /// Bytes from one window to the next.
+    step: usize,
+    /// Bytes from one output pixel to the next.
+    channels: usize,
+    /// Channels from here to the last.
+    some: usize,
+    added: *const i8,
+    output: *mut i8,
+}
+
+impl Row {
+    /// # Safety
+    /// The machine has the instruction set of `T`; `sums` may be called with every multiple of
+    /// `step` below `count` after `input`; output and residual are good for the row.
+    #[inline(always)]
+    unsafe fn run<T: Tile, const SELECT: bool, const RESIDUAL: bool>(
+        self,
+        lanes: &Lanes,
+        input: *const i8,
+        sums: impl Fn(*const i8) -> T::Sums,
+    ) {
+        let Row {
+            count,
+            step,
+            channels,
+            some,
+            mut added,
+            mut output,
+        } = self;
+        let mut input = input;
+        // SAFETY: the caller vouches for the pointers; they step past the row only after the last
+        // access.
+        unsafe {
+            let tables = T::tables(lanes);
+            for _ in 0..count {
+                let sums = sums(input);
+                if some >= LANES {
+                    T::finish::<SELECT, RESIDUAL>(sums, &tables, added, output);
+                } else {
+                    T::finish_some::<SELECT, RESIDUAL>(sums, &tables, added, output, some);
+                }
+                input = input.wrapping_add(step);
+                added = added.wrapping_add(channels);
+                output = output.wrapping_add(channels);
             }
         }
     }

@@ -30,6 +30,10 @@ impl Encoding {
     }
 
     /// The quantised form of a real number.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "clamped to the range of the type"
+    )]
     pub(super) fn quantise(self, real: f64) -> i8 {
         (real / self.scale + f64::from(self.zero))
             .round_ties_even()
@@ -203,7 +207,8 @@ pub(super) fn enlarged(
     let factor = taller / height.max(&1);
     rule_if!(factor > 0 && after == [*n, *c, height * factor, width * factor]);
     // The operation has many modes; whether this one repeats pixels is seen by trying it.
-    let place = |i: usize| (i % (height * width)) as f32;
+    rule_if!(height * width < 1 << 16);
+    let place = |i: usize| f32::from(u16::try_from(i % (height * width)).unwrap_or(u16::MAX));
     let ramp: Vec<f32> = (0..before.iter().product()).map(place).collect();
     let mut inputs = tvec!(Tensor::from_shape(&before, &ramp)?.into_tvalue());
     for &parameter in &node.inputs[1..] {

@@ -106,6 +106,10 @@ impl Translator<'_> {
     }
 
     /// Wires a node that turns bytes of the new model to real numbers.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "scales are f32 in the model"
+    )]
     fn dequantize(&mut self, node: &TypedNode) -> TractResult<Option<OutletId>> {
         let Some(encoding) = pattern::dequantizer(self.old, node)? else {
             return Ok(None);
@@ -156,6 +160,10 @@ impl Translator<'_> {
     }
 
     /// Quantises a real tensor of the new model: the border between tract and the kernels.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "scales are f32 in the model"
+    )]
     fn border(&mut self, node: &TypedNode, encoding: Encoding) -> TractResult<Option<Bytes>> {
         let fact = self.old.outlet_fact(node.inputs[0])?.clone();
         let Some(shape) = image_shape(&fact) else {
@@ -284,6 +292,10 @@ impl Translator<'_> {
         )
     }
 
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a bias that does not fit saturates"
+    )]
     fn layer(
         &mut self,
         name: &str,

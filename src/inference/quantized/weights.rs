@@ -14,6 +14,10 @@ pub(super) struct Weights {
 
 /// Finds the integers behind `real`, whose `real.len() / outputs` values per output channel lie
 /// one after the other. `None` if a channel is not a multiple of a common step.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "multiples of a step that is at least 1/127 of the greatest"
+)]
 pub(super) fn recover(real: &[f32], outputs: usize) -> Option<Weights> {
     let row = real.len() / outputs.max(1);
     if row == 0 || row * outputs != real.len() {
