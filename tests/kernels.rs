@@ -50,7 +50,8 @@ impl Random {
     }
 
     fn real(&mut self) -> f64 {
-        self.below(1 << 20) as f64 / f64::from(1 << 20)
+        let bits = u32::try_from(self.below(1 << 20)).expect("twenty bits");
+        f64::from(bits) / f64::from(1 << 20)
     }
 }
 
@@ -96,7 +97,7 @@ impl Case {
         let size = random.one_of(&[1e-5, 1e-3, 3e-2, 1.0]);
         let zero_point = random.one_of(&[-128, -7, 0, 5, 127]);
         let pick = random.below(4);
-        let slopes = |random: &mut Random| random.real() as f32 * 2.0 - 0.5;
+        let slopes = |random: &mut Random| f32::from(random.byte()) / 64.0;
         Case {
             shape,
             window,
@@ -108,7 +109,7 @@ impl Case {
             slope: (pick < 2).then(|| (0..outputs).map(|_| slopes(random)).collect()),
             zero_point,
             range: random.one_of(&[(-128, 127), (zero_point, 127), (-100, 99)]),
-            residual: (pick % 2 == 0).then(|| Residual {
+            residual: (pick.is_multiple_of(2)).then(|| Residual {
                 scale: random.real() * 3.9,
                 zero_point: random.byte(),
             }),

@@ -6,8 +6,13 @@
 //! kernels execute. Nothing that is not understood is lost: it stays with tract, with conversions
 //! at the border.
 
+mod encoding;
+mod enlarge;
+mod fuse;
 mod ops;
 mod pattern;
+#[cfg(test)]
+mod tests;
 mod translate;
 mod weights;
 

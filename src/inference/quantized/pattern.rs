@@ -11,69 +11,9 @@ use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::math::{Add, Max, Min};
 use tract_onnx::tract_core::ops::nn::{DataFormat, LeakyRelu};
-use tract_onnx::tract_core::ops::quant::{DequantizeLinearF32, QuantizeLinearI8, QuantizeLinearU8};
 
 use super::super::prelu::PRelu;
-
-/// Scale and zero point of a tensor of signed bytes. Unsigned bytes are taken as signed by
-/// subtracting 128 from value and zero point.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Encoding {
-    pub(super) scale: f64,
-    pub(super) zero: i8,
-}
-
-impl Encoding {
-    /// Equal up to the rounding of a reciprocal.
-    pub(super) fn same(self, other: Encoding) -> bool {
-        self.zero == other.zero && (self.scale / other.scale - 1.0).abs() < 1e-5
-    }
-
-    /// The quantised form of a real number.
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "clamped to the range of the type"
-    )]
-    pub(super) fn quantise(self, real: f64) -> i8 {
-        (real / self.scale + f64::from(self.zero))
-            .round_ties_even()
-            .clamp(-128.0, 127.0) as i8
-    }
-}
-
-/// What `node` quantises to, if it quantises.
-pub(super) fn quantizer(node: &TypedNode) -> Option<Encoding> {
-    let op = &node.op_as::<ElementWiseOp>()?.0;
-    let (step, zero) = if let Some(q) = op.downcast_ref::<QuantizeLinearI8>() {
-        (q.scale, i32::from(q.zero_point))
-    } else {
-        let q = op.downcast_ref::<QuantizeLinearU8>()?;
-        (q.scale, i32::from(q.zero_point) - 128)
-    };
-    Some(Encoding {
-        scale: f64::from(step).recip(),
-        zero: i8::try_from(zero).ok()?,
-    })
-}
-
-/// What `node` takes its bytes for, if it dequantises bytes.
-pub(super) fn dequantizer(model: &TypedModel, node: &TypedNode) -> TractResult<Option<Encoding>> {
-    let Some(op) = node.op_as::<DequantizeLinearF32>() else {
-        return Ok(None);
-    };
-    let zero = match model.outlet_fact(node.inputs[0])?.datum_type {
-        DatumType::I8 => op.zero_point,
-        DatumType::U8 => op.zero_point - 128,
-        _ => return Ok(None),
-    };
-    let Ok(zero) = i8::try_from(zero) else {
-        return Ok(None);
-    };
-    Ok(Some(Encoding {
-        scale: f64::from(op.scale),
-        zero,
-    }))
-}
+use super::encoding::{dequantized, peel};
 
 /// The linear part of a layer.
 pub(super) struct Linear {
@@ -153,82 +93,6 @@ pub(super) fn operands<O: BinMiniOp>(node: &TypedNode) -> Option<[OutletId; 2]> 
     } else {
         None
     }
-}
-
-/// The bytes behind `outlet`, if it dequantises some.
-pub(super) fn dequantized(model: &TypedModel, outlet: OutletId) -> TractResult<Option<OutletId>> {
-    let node = model.node(outlet.node);
-    Ok(dequantizer(model, node)?.map(|_| node.inputs[0]))
-}
-
-/// Passes a quantisation and dequantisation that only one reader sees: rounding between the parts
-/// of a layer gains nothing. Such a pair still limits the range; `None` where that limit does
-/// more than to cut off outliers, except at zero, where it is a ReLU that the exporter folded.
-fn peel(model: &TypedModel, outlet: OutletId) -> TractResult<Option<(OutletId, bool)>> {
-    let dequantize = model.node(outlet.node);
-    let Some(encoding) = dequantizer(model, dequantize)? else {
-        return Ok(Some((outlet, false)));
-    };
-    let quantize = model.node(dequantize.inputs[0].node);
-    rule_if!(quantizer(quantize).is_some_and(|q| q.same(encoding)));
-    rule_if!(model.single_succ(quantize.id)?.is_some());
-    rule_if!(model.single_succ(dequantize.id)?.is_some());
-    rule_if!(encoding.zero < 120 && (encoding.zero > -120 || encoding.zero == -128));
-    Ok(Some((quantize.inputs[0], encoding.zero == -128)))
-}
-
-/// What `outlet` is an enlargement of, each pixel to a square of that many, if it is one.
-pub(super) fn enlarged(
-    model: &TypedModel,
-    outlet: OutletId,
-) -> TractResult<Option<(OutletId, usize)>> {
-    let Some((outlet, _)) = peel(model, outlet)? else {
-        return Ok(None);
-    };
-    let node = model.node(outlet.node);
-    rule_if!(node.op.name() == "Resize");
-    let input = node.inputs[0];
-    let before = model
-        .outlet_fact(input)?
-        .shape
-        .as_concrete()
-        .map(<[usize]>::to_vec);
-    let after = model
-        .outlet_fact(outlet)?
-        .shape
-        .as_concrete()
-        .map(<[usize]>::to_vec);
-    let (Some(before), Some(after)) = (before, after) else {
-        return Ok(None);
-    };
-    let ([n, c, height, width], [_, _, taller, _]) = (&before[..], &after[..]) else {
-        return Ok(None);
-    };
-    let factor = taller / height.max(&1);
-    rule_if!(factor > 0 && after == [*n, *c, height * factor, width * factor]);
-    // The operation has many modes; whether this one repeats pixels is seen by trying it.
-    rule_if!(height * width < 1 << 16);
-    let place = |i: usize| f32::from(u16::try_from(i % (height * width)).unwrap_or(u16::MAX));
-    let ramp: Vec<f32> = (0..before.iter().product()).map(place).collect();
-    let mut inputs = tvec!(Tensor::from_shape(&before, &ramp)?.into_tvalue());
-    for &parameter in &node.inputs[1..] {
-        let Some(value) = constant(model, parameter)? else {
-            return Ok(None);
-        };
-        inputs.push(value.into_tvalue());
-    }
-    let Some(outputs) = node.op.eval_out_of_plan(inputs)? else {
-        return Ok(None);
-    };
-    let plain = outputs[0].try_as_plain_ram()?;
-    let repeats = plain.as_slice::<f32>()?.iter().enumerate().all(|(i, &v)| {
-        let (y, x) = (
-            i / (width * factor) % (height * factor),
-            i % (width * factor),
-        );
-        v == place(y / factor * width + x / factor)
-    });
-    Ok(repeats.then_some((input, factor)))
 }
 
 /// The layer whose result is `outlet`.

@@ -12,8 +12,9 @@ pub(super) struct Weights {
     pub(super) steps: Vec<f64>,
 }
 
-/// Finds the integers behind `real`, whose `real.len() / outputs` values per output channel lie
-/// one after the other. `None` if a channel is not a multiple of a common step.
+/// Finds integers behind `real`, whose `real.len() / outputs` values per output channel lie one
+/// after the other: the original ones or a multiple of them with a smaller step. `None` if a
+/// channel is not a multiple of a common step.
 #[expect(
     clippy::cast_possible_truncation,
     reason = "multiples of a step that is at least 1/127 of the greatest"
@@ -65,9 +66,11 @@ mod tests {
             .map(|(i, &v)| f32::from(v) * steps[i / 4])
             .collect();
         let found = recover(&real, 2).unwrap();
-        assert_eq!(found.values, values);
-        assert!((found.steps[0] / f64::from(steps[0]) - 1.0).abs() < 1e-6);
-        assert!((found.steps[1] / f64::from(steps[1]) - 1.0).abs() < 1e-6);
+        for (i, (&value, &real)) in found.values.iter().zip(&real).enumerate() {
+            let again = f64::from(value) * found.steps[i / 4];
+            assert!((again - f64::from(real)).abs() < 1e-6 * f64::from(real.abs()) + 1e-12);
+        }
+        assert_eq!(found.values[..4], values[..4]);
     }
 
     #[test]
