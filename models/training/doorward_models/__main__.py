@@ -1,0 +1,179 @@
+"""`python -m doorward_models <command>`: makes, measures and releases the embedder."""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from . import calibrate, distill, evaluate, export, manifest, quantise, teacher, workers, zips
+from .networks import Config, cost, fold
+
+TRAINING = Path(__file__).resolve().parent.parent
+CALIBRATION_FACES = 256
+DATA = "50,869 aligned face crops without identity labels (partly for research use), answers of the teacher"
+CALIBRATED_ON = "pairs of different people of the distillation faces"
+LICENCE = "trained by this project; see models/README.md for the data and the teacher"
+
+
+def faces(a):
+    """Decode the training faces into the cache."""
+    images, _ = zips.faces(a.shared, a.runs)
+    print(f"{len(images)} faces in {a.runs / 'faces'}")
+
+
+def teach(a):
+    """Let the teacher embed every face; continues where it stopped."""
+    images, _ = zips.faces(a.shared, a.runs)
+    teacher.run(a.teacher, images, a.runs / "faces")
+
+
+def distil(a):
+    """Train a student; continues from the checkpoint of the run."""
+    settings = distill.Settings(minutes=a.minutes, rate=a.rate, batch=a.batch, workers=a.workers, grow=a.grow)
+    config = Config(a.plan, a.width, a.activation, a.head, a.size, a.reduce)
+    workers.run(a.workers, distill.work, a.runs / a.run, a.runs, a.teacher.stem, config, settings, a.init)
+
+
+def release(a):
+    """Export, quantise, evaluate and calibrate a run, then update the manifest."""
+    network = distill.load_average(a.runs / a.run / "checkpoint.pt")
+    f32, int8 = a.runs / a.run / "f32.onnx", a.models / "embedder.onnx"
+    macs, weights = cost(network)
+    notes = {"config": json.dumps(network.describe()), "macs": str(macs), "weights": str(weights)}
+    export.save(fold(network), network.config.embedding, f32, notes)
+    images, names = zips.faces(a.shared, a.runs)
+    rows = np.linspace(0, len(images) - 1, CALIBRATION_FACES).astype(int)
+    quantise.static_qdq(f32, int8, [teacher.normalise(images[r : r + 1]) for r in rows], a.method)
+    measured = {path: measure(path, a) for path in (f32, int8)}
+    counted = table_of(int8, a, images, names)
+    check(int8, counted, a)
+    words = {
+        "licence": LICENCE, "data": DATA, "training": "python -m doorward_models distil",
+        "accuracy": f"LFW development pairs: int8 {in_words(measured[int8])}; f32 {in_words(measured[f32])}; "
+                    f"{macs / 1e6:.1f} M multiply-accumulates, {weights / 1e6:.2f} M weights",
+    }
+    text = calibrate.toml(counted, a.name, CALIBRATED_ON)
+    section = manifest.embedder_section(a.name, int8, network.config.embedding, words, text)
+    manifest.update(a.models / "manifest.toml", a.name, section)
+
+
+def in_words(m: dict[str, float]) -> str:
+    return f"{m['accuracy']:.2f} %, TAR {m['tar_1e-2']:.1f} % at FMR 1e-2 and {m['tar_1e-3']:.1f} % at 1e-3"
+
+
+def open_model(path: Path):
+    """A session that takes batches, where the model lets it."""
+    return teacher.session(export.with_batch(onnx.load(path)).SerializeToString(), threads=1)
+
+
+def lfw(path: Path, a) -> tuple[np.ndarray, list[str]]:
+    """Embeddings of the LFW faces by the model at `path`, and their names."""
+    images, names = evaluate.aligned_lfw(a.shared, a.runs)
+    return calibrate.embed(open_model(path), images, description=path.name, prepare=prepare(a)), names
+
+
+def measure(path: Path, a) -> dict[str, float]:
+    """LFW measures of the model at `path`."""
+    embeddings, names = lfw(path, a)
+    pairs = evaluate.read_pairs(a.shared / "data" / "lfw" / "pairs_dev.txt", names)
+    measured = evaluate.evaluate(embeddings, *pairs)
+    print(path.name, json.dumps(measured))
+    return measured
+
+
+def check(path: Path, table: calibrate.Table, a) -> None:
+    """Prints which share of all LFW impostor pairs the table's similarities let through."""
+    embeddings, names = lfw(path, a)
+    person = np.unique([Path(n).parent.name for n in names], return_inverse=True)[1]
+    for fmr, similarity in zip(table.fmr[2:7], table.similarity[2:7]):
+        print(f"calibrated {fmr:g} at {similarity:.4f}: "
+              f"LFW {calibrate.share_above(embeddings, person, similarity):.2g}")
+
+
+def prepare(a):
+    """How images become the network's input: [-1, 1], or the mean and deviation that were given."""
+    if not a.mean:
+        return teacher.normalise
+    mean, deviation = np.array(a.mean, np.float32), np.array(a.deviation, np.float32)
+    return lambda x: np.ascontiguousarray(((x.astype(np.float32) - mean) / deviation).transpose(0, 3, 1, 2))
+
+
+def table_of(path: Path, a, images, names) -> calibrate.Table:
+    """The calibration table of the model at `path`."""
+    known, _ = teacher.load(a.runs / "faces", a.teacher.stem)
+    rows = np.linspace(0, len(known) - 1, min(a.faces, len(known))).astype(int)
+    of_teacher = known[rows].astype(np.float32)
+    of_teacher /= np.linalg.norm(of_teacher, axis=1, keepdims=True)
+    embeddings = of_teacher
+    if path.stem != a.teacher.stem:
+        embeddings = calibrate.embed(open_model(path), images[rows], description="calibrate", prepare=prepare(a))
+    person = calibrate.people([names[r] for r in rows])
+    return calibrate.table(calibrate.impostor_histogram(embeddings, of_teacher, person))
+
+
+def measure_models(a):
+    """Print the LFW measures of models."""
+    for path in a.model:
+        measure(path, a)
+
+
+def calibrate_models(a):
+    """Print the calibration tables of models."""
+    images, names = zips.faces(a.shared, a.runs)
+    for path in a.model:
+        table = table_of(path, a, images, names)
+        print(calibrate.toml(table, path.stem, CALIBRATED_ON))
+        check(path, table, a)
+
+
+def arguments() -> argparse.Namespace:
+    p = argparse.ArgumentParser(prog="doorward_models", description=__doc__)
+    p.add_argument("--shared", type=Path, default=TRAINING / "../../../shared", help="data and reference models")
+    p.add_argument("--runs", type=Path, default=TRAINING / "runs", help="caches and checkpoints")
+    p.add_argument("--models", type=Path, default=TRAINING.parent, help="where shipped models lie")
+    p.add_argument("--teacher", type=Path, help="ONNX teacher, by default mbf of --shared")
+    p.add_argument("--mean", type=float, nargs=3, help="of the pixels, for models not fed [-1, 1]")
+    p.add_argument("--deviation", type=float, nargs=3, help="of the pixels, with --mean")
+    commands = p.add_subparsers(required=True)
+
+    def command(name, function):
+        c = commands.add_parser(name, help=function.__doc__)
+        c.set_defaults(function=function)
+        return c
+
+    command("faces", faces)
+    command("teacher", teach)
+    c = command("distil", distil)
+    c.add_argument("--run", default="embedder", help="folder below --runs")
+    c.add_argument("--minutes", type=float, default=100, help="time budget of the whole run, pauses not counted")
+    c.add_argument("--rate", type=float, default=3e-3, help="peak learning rate")
+    c.add_argument("--batch", type=int, default=64, help="per worker")
+    c.add_argument("--workers", type=int, default=2, help="processes, one thread each")
+    c.add_argument("--grow", action=argparse.BooleanOptionalAction, default=True, help="start with small images")
+    c.add_argument("--init", type=Path, help="exported model, f32 or int8, to start from")
+    c.add_argument("--plan", default="fused", choices=["fused", "mobilefacenet"])
+    c.add_argument("--width", type=float, default=1.0)
+    c.add_argument("--activation", default="relu", choices=["relu", "prelu"])
+    c.add_argument("--head", default="flatten", choices=["flatten", "depthwise"])
+    c.add_argument("--reduce", type=int, default=2, choices=[1, 2], help="2: look at the image at half size")
+    c.add_argument("--size", type=int, default=512, help="of the embedding: the teacher's")
+    c = command("release", release)
+    c.add_argument("--run", default="embedder")
+    c.add_argument("--name", default="embedder", help="in the manifest")
+    c.add_argument("--method", default="mse", choices=quantise.METHODS)
+    c.add_argument("--faces", type=int, default=6000, help="to calibrate on")
+    c = command("evaluate", measure_models)
+    c.add_argument("model", type=Path, nargs="+")
+    c = command("calibrate", calibrate_models)
+    c.add_argument("model", type=Path, nargs="+")
+    c.add_argument("--faces", type=int, default=6000)
+    a = p.parse_args()
+    a.teacher = a.teacher or a.shared / "models" / "mobilefacenet_mbf_512d_fp32.onnx"
+    return a
+
+
+if __name__ == "__main__":
+    parsed = arguments()
+    parsed.function(parsed)

@@ -1,0 +1,119 @@
+"""From cosine similarity to false-match rate (FMR).
+
+Owns the impostor distribution of an embedder: millions of comparisons between faces of different people,
+counted in a histogram, with a fitted tail below what can be counted. Never looks at thresholds in use.
+"""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+from tqdm import tqdm
+
+from .teacher import normalise
+
+LEVELS = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 1e-6, 1e-7)
+SAME_PERSON = 0.4  # teacher cosine above which two faces are taken for one person
+BINS = 20_000  # over cosines -1 .. 1
+COUNTED = 100  # comparisons that a measured row needs above its similarity
+BLOCK = 2048
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cosine similarity exceeded by the given share of impostor comparisons."""
+
+    pairs: int
+    fmr: tuple[float, ...]
+    similarity: tuple[float, ...]
+    measured_down_to: float
+
+
+def people(names: list[str]) -> np.ndarray:
+    """Known identities: the folder below `glint/` as a number, -1 where nothing is known."""
+    folders = [PurePosixPath(n).parent.as_posix() for n in names]
+    known = {f: i for i, f in enumerate(sorted(f for f in set(folders) if f.startswith("glint/")))}
+    return np.array([known.get(f, -1) for f in folders])
+
+
+def embed(net, images: np.ndarray, batch: int = 64, description: str = "embed", prepare=normalise) -> np.ndarray:
+    """Unit-norm embeddings float32 [N, D] of uint8 [N, 112, 112, 3] by an ONNX Runtime session.
+
+    `prepare` makes the network's input of a batch of images.
+    """
+    source = net.get_inputs()[0]
+    batch = source.shape[0] if isinstance(source.shape[0], int) else batch
+    parts = [
+        net.run(None, {source.name: prepare(images[row : row + batch])})[0]
+        for row in tqdm(range(0, len(images), batch), desc=description, mininterval=10)
+    ]
+    whole = np.concatenate(parts).astype(np.float32).reshape(len(images), -1)
+    return whole / np.linalg.norm(whole, axis=1, keepdims=True)
+
+
+def impostor_histogram(embeddings: np.ndarray, teacher: np.ndarray, person: np.ndarray) -> np.ndarray:
+    """Counts [BINS] of the cosines of all pairs that are certainly two people.
+
+    `embeddings` [N, D] and `teacher` [N, E] have unit norm. A pair is left out when both faces bear one
+    known identity or when the teacher's cosine exceeds `SAME_PERSON`.
+    """
+    counts = np.zeros(BINS, dtype=np.int64)
+    for a in range(0, len(embeddings), BLOCK):
+        for b in range(a, len(embeddings), BLOCK):
+            rows, columns = slice(a, a + BLOCK), slice(b, b + BLOCK)
+            cosines = embeddings[rows] @ embeddings[columns].T
+            impostors = teacher[rows] @ teacher[columns].T <= SAME_PERSON
+            same = person[rows, None] == person[None, columns]
+            impostors &= ~(same & (person[rows, None] >= 0))
+            if a == b:
+                impostors &= np.triu(np.ones(impostors.shape, dtype=bool), 1)
+            bins = ((cosines[impostors] + 1) * (BINS / 2)).astype(np.int64).clip(0, BINS - 1)
+            counts += np.bincount(bins, minlength=BINS)
+    return counts
+
+
+def table(counts: np.ndarray) -> Table:
+    """The table of a histogram of impostor cosines.
+
+    Rows with at least `COUNTED` comparisons above them are counted. The rest follow a parabola through
+    the logarithm of the counted tail (what a Gaussian tail looks like), from FMR 1e-2 downwards, over
+    Fisher's artanh(cosine), so that no similarity reaches 1.
+    """
+    pairs = int(counts.sum())
+    survival = np.append(counts[::-1].cumsum()[::-1], 0) / pairs  # share at or above the left edge of a bin
+    edges = np.linspace(-1, 1, BINS + 1)
+    floor = COUNTED / pairs
+    at = lambda level: float(np.interp(-np.log(level), -np.log(np.maximum(survival, 1e-30)), edges))
+    fitted = np.geomspace(max(floor, 1e-6), 1e-2, 40)
+    fit = np.polyfit(np.arctanh([at(level) for level in fitted]), np.log(fitted), 2)
+    similarity = tuple(at(level) if level >= floor else float(np.tanh(_solve(fit, level))) for level in LEVELS)
+    return Table(pairs, LEVELS, tuple(round(s, 4) for s in similarity),
+                 min(level for level in LEVELS if level >= floor))
+
+
+def _solve(fit: np.ndarray, level: float) -> float:
+    """Where the falling side of the fitted parabola reaches `level`."""
+    a, b, c = fit[0], fit[1], fit[2] - np.log(level)
+    if abs(a) < 1e-9:
+        return float(-c / b)
+    roots = np.roots([a, b, c])
+    falling = [r.real for r in roots if abs(r.imag) < 1e-9 and 2 * a * r.real + b < 0]
+    if not falling:
+        raise ValueError("the tail of the impostor distribution does not fall like a Gaussian one")
+    return float(max(falling)) if a < 0 else float(min(falling))
+
+
+def share_above(embeddings: np.ndarray, person: np.ndarray, similarity: float) -> float:
+    """Share of the pairs of different people (`person` [N], all known) whose cosine exceeds `similarity`."""
+    counts = impostor_histogram(embeddings, np.zeros((len(embeddings), 1), np.float32), person)
+    return float(counts[int((similarity + 1) * BINS / 2) :].sum() / counts.sum())
+
+
+def toml(t: Table, name: str, data: str) -> str:
+    """The manifest section of a table."""
+    number = lambda values, form: ", ".join(form.format(v) for v in values)
+    return "\n".join([
+        f"[models.{name}.calibration.cosine]", f"pairs = {t.pairs}", f'data = "{data}"',
+        f"fmr = [{number(t.fmr, '{:g}')}]", f"similarity = [{number(t.similarity, '{:.4f}')}]",
+        f"measured_down_to = {t.measured_down_to:g}", "",
+    ])

@@ -1,0 +1,115 @@
+"""The detector's command line: compose, train, export, evaluate."""
+
+import argparse
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parents[2]
+REPOSITORY = HERE.parents[1]
+
+
+def compose(args: argparse.Namespace) -> None:
+    """Compose scenes and label them with the teacher."""
+    from . import shards
+    from .model_file import Detector
+    from .sources import Sources
+
+    folder = args.runs / "detector" / "shards"
+    teacher = Detector(args.teacher, args.threads)
+    sources = Sources.load(args.shared, args.runs, teacher)
+    for index in range(args.first, args.first + args.shards):
+        if not (folder / f"{args.size}-{index:03}").exists():
+            shards.write(folder, index, args.count, args.size, sources, teacher)
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train the student, continuing from its checkpoint."""
+    from .train import train
+
+    train(args.runs / "detector", args.size, args.steps, args.batch, args.rate, args.threads, args.start)
+
+
+def halves(args: argparse.Namespace) -> None:
+    """Cache the teacher's feature maps, train one half of the student on them, join the halves, train both."""
+    from . import halves
+
+    folder = args.runs / "detector"
+    if args.action == "features":
+        halves.write_features(folder, args.teacher, args.size, args.threads)
+    elif args.action == "join":
+        halves.join(folder, folder / "joined.pt")
+    else:
+        halves.train_half(args.action, folder, args.size, args.steps, args.batch, args.rate, args.threads)
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write the averaged weights as ONNX: float32 below --runs, int8 to --out."""
+    import numpy as np
+    import onnx
+
+    from . import export as writer
+    from . import quantise, shards
+
+    folder = args.runs / "detector"
+    plain = folder / "detector_f32.onnx"
+    onnx.save(writer.build(writer.load(args.checkpoint or folder / "checkpoint.pt")), plain)
+    scenes = shards.Shard(shards.complete(folder / "shards", args.size)[0])
+    quantise.quantise(plain, args.out, np.asarray(scenes.images[: args.calibrate]))
+    for path in (plain, args.out):
+        print(f"{path.name}: {path.stat().st_size} bytes")
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Measure a detector file on LFW and on the held-out negatives."""
+    from .evaluate import evaluate
+
+    evaluate(args.model, args.teacher, args.shared, args.runs / "detector", args.threads, args.limit, args.verify)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m doorward_models.detector", description=__doc__)
+    parser.add_argument("--shared", type=Path, default=REPOSITORY.parent / "shared", help="folder with models/ and data/")
+    parser.add_argument("--runs", type=Path, default=HERE / "runs", help="caches and checkpoints")
+    parser.add_argument("--teacher", type=Path, help="detector to learn from; default: YuNet below --shared")
+    parser.add_argument("--threads", type=int, default=2)
+    commands = parser.add_subparsers(required=True)
+
+    def command(function) -> argparse.ArgumentParser:
+        sub = commands.add_parser(function.__name__, help=function.__doc__)
+        sub.set_defaults(run=function)
+        return sub
+
+    sub = command(compose)
+    sub.add_argument("--size", type=int, default=160)
+    sub.add_argument("--first", type=int, default=0, help="number of the first shard")
+    sub.add_argument("--shards", type=int, default=10)
+    sub.add_argument("--count", type=int, default=2048, help="scenes in a shard")
+    sub = command(train)
+    sub.add_argument("--size", type=int, default=160)
+    sub.add_argument("--steps", type=int, default=6000)
+    sub.add_argument("--batch", type=int, default=32)
+    sub.add_argument("--rate", type=float, default=4e-3)
+    sub.add_argument("--start", type=Path, help="checkpoint whose averaged weights to begin with")
+
+    sub = command(halves)
+    sub.add_argument("action", choices=("features", "lower", "upper", "join", "both"))
+    sub.add_argument("--size", type=int, default=160)
+    sub.add_argument("--steps", type=int, default=5000)
+    sub.add_argument("--batch", type=int, default=16)
+    sub.add_argument("--rate", type=float, default=4e-3)
+    sub = command(export)
+    sub.add_argument("--checkpoint", type=Path)
+    sub.add_argument("--size", type=int, default=160, help="scene size to calibrate on")
+    sub.add_argument("--calibrate", type=int, default=256, help="number of scenes to calibrate on")
+    sub.add_argument("--out", type=Path, default=REPOSITORY / "models" / "detector.onnx")
+    sub = command(evaluate)
+    sub.add_argument("--model", type=Path, default=REPOSITORY / "models" / "detector.onnx")
+    sub.add_argument("--limit", type=int, default=0, help="number of LFW images, 0 for all")
+    sub.add_argument("--verify", action="store_true", help="also measure LFW verification")
+
+    args = parser.parse_args()
+    args.teacher = args.teacher or args.shared / "models" / "face_detection_yunet_2023mar.onnx"
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Measuring a detector file: faces found, landmark error, false alarms, and what alignment costs verification.
+
+Faces come from the development part of LFW, which training never sees; the reference is the teacher. False
+alarms come from the held-out negatives. Writes nothing but the reference cache.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from ..teacher import normalise, session
+from . import grid, sources
+from .model_file import Detector
+
+TEMPLATE = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
+"""Where ArcFace wants the five landmarks in a 112x112 crop."""
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+
+
+def lfw(shared: Path) -> list[tuple[str, np.ndarray]]:
+    """Names and BGR images of the development part of LFW."""
+    return sources.read_bgr(shared / "data/lfw/lfw_dev.zip")
+
+
+def central(faces: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The face nearest the middle of the image, [0, 15] or [1, 15]: an LFW image is about that one."""
+    middle = np.array(shape[1::-1]) / 2
+    distance = np.linalg.norm((faces[:, :2] + faces[:, 2:4]) / 2 - middle, axis=1)
+    return faces[np.argsort(distance)[:1]]
+
+
+def reference(images: list, teacher: Detector, cache: Path) -> np.ndarray:
+    """The teacher's central face in every image, float32 [n, 15], computed once."""
+    if not cache.exists():
+        found = [central(teacher.faces(i, 0.6), i.shape) for _, i in tqdm(images, "reference", mininterval=10)]
+        if any(len(f) == 0 for f in found):
+            raise ValueError("the teacher misses a face, so it cannot be the reference")
+        np.save(cache, np.concatenate(found))
+    return np.load(cache)
+
+
+def match(images: list, wanted: np.ndarray, detector: Detector) -> np.ndarray:
+    """The detector's face that best overlaps each reference face, [n, 15]; score 0 where none does by half."""
+    matched = np.zeros_like(wanted)
+    for row, (_, image) in enumerate(tqdm(images, "faces", mininterval=10)):
+        found = detector.faces(image, THRESHOLDS[0])
+        overlap = grid.iou(wanted[row : row + 1], found)[0] if len(found) else np.zeros(1)
+        if overlap.max() >= 0.5:
+            matched[row] = found[overlap.argmax()]
+    return matched
+
+
+def landmark_error(matched: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Mean distance of the five landmarks over the eye distance, for the faces found."""
+    seen = matched[:, -1] > 0
+    a, b = (f[seen, 4:14].reshape(-1, 5, 2) for f in (matched, wanted))
+    eyes = np.linalg.norm(b[:, 0] - b[:, 1], axis=1)
+    return np.linalg.norm(a - b, axis=2).mean(1) / eyes
+
+
+def false_alarms(images: list[np.ndarray], detector: Detector, teacher: Detector) -> np.ndarray:
+    """Scores of the faces that the detector reports and the teacher (from 0.5) does not."""
+    scores = []
+    for image in tqdm(images, "false alarms", mininterval=10):
+        found, real = detector.faces(image, THRESHOLDS[0]), teacher.faces(image, 0.5)
+        alone = (grid.iou(found, real) < 0.3).all(1) if len(real) else np.ones(len(found), bool)
+        scores.extend(found[alone, -1])
+    return np.array(scores)
+
+
+def align(image: np.ndarray, marks: np.ndarray) -> np.ndarray:
+    """The 112x112 RGB crop after the least-squares similarity from landmarks [5, 2] to the template."""
+    x, y = marks.T.astype(np.float64)
+    one, nil = np.ones(5), np.zeros(5)
+    system = np.vstack([np.stack([x, -y, one, nil], 1), np.stack([y, x, nil, one], 1)])
+    a, b, tx, ty = np.linalg.lstsq(system, TEMPLATE.T.ravel(), rcond=None)[0]
+    return cv2.warpAffine(image, np.array([[a, -b, tx], [b, a, ty]]), (112, 112))[..., ::-1]
+
+
+def embed(images: list, faces: np.ndarray, embedder: Path, threads: int) -> np.ndarray:
+    """Unit embeddings [n, D]; zero where the face was not found."""
+    net = session(str(embedder), threads)
+    name, vectors = net.get_inputs()[0].name, []
+    for start in tqdm(range(0, len(images), 32), "embed", mininterval=10):
+        rows = range(start, min(start + 32, len(images)))
+        crops = np.stack([align(images[r][1], faces[r, 4:14].reshape(5, 2)) for r in rows])
+        vectors.append(net.run(None, {name: normalise(crops)})[0])
+    vectors = np.concatenate(vectors)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True) * (faces[:, -1:] > 0)
+
+
+def pairs(path: Path) -> list[list[tuple[str, str, bool]]]:
+    """The folds of LFW's View 2: lists of two image names and whether they show one person."""
+    lines = path.read_text().splitlines()
+    folds, each = (int(n) for n in lines[0].split())
+
+    def image(name: str, number: str) -> str:
+        return f"{name}/{name}_{int(number):04}.jpg"
+
+    parsed = []
+    for line in lines[1:]:
+        part = line.split()
+        other = (part[0], part[2]) if len(part) == 3 else (part[2], part[3])
+        parsed.append((image(part[0], part[1]), image(*other), len(part) == 3))
+    return [parsed[2 * each * f : 2 * each * (f + 1)] for f in range(folds)]
+
+
+def verification(vectors: dict[str, np.ndarray], folds: list) -> float:
+    """Accuracy over the folds, each with the threshold that is best on the others."""
+    scored = [np.array([(vectors[a] @ vectors[b], same) for a, b, same in fold]) for fold in folds]
+    right = []
+    for held in range(len(scored)):
+        rest = np.concatenate([s for f, s in enumerate(scored) if f != held])
+        order = np.sort(rest[:, 0])
+        accuracy = [((rest[:, 0] >= t) == rest[:, 1]).mean() for t in order]
+        threshold = order[int(np.argmax(accuracy))]
+        right.append(((scored[held][:, 0] >= threshold) == scored[held][:, 1]).mean())
+    return float(np.mean(right))
+
+
+def evaluate(model: Path, teacher: Path, shared: Path, runs: Path, threads: int, limit: int, verify: bool) -> None:
+    """Prints the figures of one detector file; `limit` takes every k-th LFW image to have about that many."""
+    judge, detector = Detector(teacher, threads), Detector(model, threads)
+    images = lfw(shared)
+    wanted = reference(images, judge, runs / "lfw_reference.npy")
+    step = max(1, len(images) // limit) if limit else 1
+    images, wanted = images[::step], wanted[::step]
+    matched = match(images, wanted, detector)
+    error = landmark_error(matched, wanted)
+    print(f"{model.name}: {model.stat().st_size} bytes, {len(images)} LFW images")
+    if not len(error):
+        raise SystemExit("not one face found")
+    print(f"landmark error: median {np.median(error):.2%}, 95th percentile {np.quantile(error, 0.95):.2%} of the eye distance")
+    alarms = {part: sources.negatives(shared, part == "held out") for part in ("held out", "trained on")}
+    scores = {part: false_alarms(photos, detector, judge) for part, photos in alarms.items()}
+    for threshold in THRESHOLDS:
+        line = f"score {threshold:.1f}: {np.mean(matched[:, -1] >= threshold):.2%} of faces"
+        for part, photos in alarms.items():
+            line += f", {np.sum(scores[part] >= threshold) * 100 / len(photos):.2f} false per 100 {part}"
+        print(line)
+    if verify:
+        embedder = shared / "models" / "mobilefacenet_mbf_512d_fp32.onnx"
+        folds = pairs(shared / "data/lfw/pairs_dev.txt")
+        for name, faces in (("teacher", wanted), ("detector", matched)):
+            vectors = embed(images, faces, embedder, threads)
+            accuracy = verification({n: v for (n, _), v in zip(images, vectors)}, folds)
+            print(f"LFW verification, {name}'s landmarks: {accuracy:.2%}")

@@ -1,0 +1,164 @@
+"""Training the student on labelled shards, resumable from its checkpoint.
+
+Owns the order of the batches, the learning rate and the averaged weights (`ema`) that exports use.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+from tqdm import tqdm
+
+from . import grid
+from .degrade import degrade
+from .loss import loss
+from .network import Network, cost
+from .shards import Shard, complete
+
+EMA = 0.998
+
+
+def mirror(image: np.ndarray, target: np.ndarray, owner: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The same sample seen in a mirror: cells, boxes and landmark names change sides."""
+    size = image.shape[1]
+    order, first = [], 0
+    for stride in grid.STRIDES:
+        n = size // stride
+        order.append(np.arange(first, first + n * n).reshape(n, n)[:, ::-1].ravel())
+        first += n * n
+    order = np.concatenate(order)
+    x1, y1, x2, y2 = faces[:, :4].T
+    marks = faces[:, 4:14].reshape(-1, 5, 2)[:, [1, 0, 2, 4, 3]] * [-1, 1] + [size, 0]
+    turned = np.column_stack([size - x2, y1, size - x1, y2, marks.reshape(-1, 10), faces[:, 14]])
+    return image[:, ::-1], target[order], owner[order], turned.astype(np.float32)
+
+
+class Batches(IterableDataset):
+    """Endless batches: images uint8 [B, 3, S, S], target, owner, faces; seeded, so a resumed run goes on afresh."""
+
+    def __init__(self, shards: list[Path], batch: int):
+        self.paths, self.batch, self.seed = shards, batch, 0
+
+    def __iter__(self):
+        cv2_threads()
+        rng = np.random.default_rng(self.seed)
+        shards = [Shard(p) for p in self.paths]
+        while True:
+            rows = [(s, r) for s in shards for r in range(len(s))]
+            order = rng.permutation(len(rows))
+            for start in range(0, len(rows) - self.batch + 1, self.batch):
+                yield self.collate(rng, [rows[i] for i in order[start : start + self.batch]])
+
+    def collate(self, rng: np.random.Generator, rows: list) -> tuple[torch.Tensor, ...]:
+        """One batch from (shard, row) pairs, mirrored and degraded at random."""
+        samples = []
+        for shard, row in rows:
+            sample = (shard.images[row], shard.target[row], shard.owner[row], shard.faces[row])
+            if rng.random() < 0.5:
+                sample = mirror(*sample)
+            samples.append((degrade(rng, np.ascontiguousarray(sample[0])), *sample[1:]))
+        images, target, owner, faces = (np.stack(field) for field in zip(*samples))
+        return (
+            torch.from_numpy(images.transpose(0, 3, 1, 2)),
+            torch.from_numpy(target.astype(np.float32) / 255),
+            torch.from_numpy(owner.astype(np.int64)),
+            torch.from_numpy(faces),
+        )
+
+
+def cv2_threads() -> None:
+    """One thread for image work: the cores belong to the network."""
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def rate(step: int, steps: int, peak: float) -> float:
+    """Warm-up over 200 steps, then half a cosine down to a hundredth."""
+    if step < 200:
+        return peak * (step + 1) / 200
+    return peak * float(0.01 + 0.99 * (1 + np.cos(np.pi * min(step / steps, 1))) / 2)
+
+
+def loop(
+    network: Network,
+    modules: list[torch.nn.Module],
+    batches: IterableDataset,
+    parts: Callable[..., dict[str, torch.Tensor]],
+    checkpoint: Path,
+    steps: int,
+    peak: float,
+) -> None:
+    """Trains `modules` of `network` until `steps` on the loss `parts(*batch)`, continuing `checkpoint` if there."""
+    network.to(memory_format=torch.channels_last).train()
+    parameters = [p for m in modules for p in m.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=peak, weight_decay=1e-4)
+    step, ema = 0, {k: v.clone() for k, v in network.state_dict().items()}
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        network.load_state_dict(state["network"])
+        optimiser.load_state_dict(state["optimiser"])
+        step, ema = state["step"], state["ema"]
+
+    def save() -> None:
+        state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "ema": ema, "step": step}
+        torch.save(state, checkpoint.with_suffix(".new"))
+        checkpoint.with_suffix(".new").rename(checkpoint)
+
+    batches.seed = step
+    recent, saved = {}, time.monotonic()
+    bar = tqdm(total=steps, initial=step, desc=checkpoint.stem, mininterval=20)
+    for batch in DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=4):
+        for group in optimiser.param_groups:
+            group["lr"] = rate(step, steps, peak)
+        losses = parts(*batch)
+        optimiser.zero_grad(set_to_none=True)
+        sum(losses.values()).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimiser.step()
+        step += 1
+        decay = min(EMA, step / (step + 10))
+        for key, value in network.state_dict().items():
+            if value.dtype.is_floating_point:
+                ema[key].lerp_(value, 1 - decay)
+            else:
+                ema[key].copy_(value)
+        for key, value in losses.items():
+            recent[key] = 0.98 * recent.get(key, value.item()) + 0.02 * value.item()
+        bar.update()
+        bar.set_postfix({k: f"{v:.3f}" for k, v in recent.items()}, refresh=False)
+        if time.monotonic() - saved > 60 or step >= steps:
+            save()
+            saved = time.monotonic()
+        if step >= steps:
+            break
+    bar.close()
+
+
+def pixels(images: torch.Tensor) -> torch.Tensor:
+    """A uint8 batch as the network's first layer likes it."""
+    return images.float().contiguous(memory_format=torch.channels_last)
+
+
+def train(runs: Path, size: int, steps: int, batch: int, peak: float, threads: int, start: Path | None) -> None:
+    """Trains the whole network on labels until `steps`, beginning with the averaged weights in `start`."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    network = Network()
+    if start:
+        network.load_state_dict(torch.load(start, weights_only=True)["ema"])
+    parameters, macs = cost(network, 256, 320)
+    print(f"{parameters} parameters, {macs / 1e6:.1f} M MAC at 320x256 ({macs / 1e6 * 240 / 256:.1f} M at 320x240)")
+    cells = torch.from_numpy(grid.cells(size, size))
+    forward = torch.compile(network)
+
+    def parts(images: torch.Tensor, *labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        with torch.autocast("cpu", torch.bfloat16):
+            raw = forward(pixels(images))
+        return loss(raw, cells, *labels)
+
+    batches = Batches(complete(runs / "shards", size), batch)
+    loop(network, [network], batches, parts, runs / "checkpoint.pt", steps, peak)

@@ -1,0 +1,213 @@
+"""Distillation: a small network learns to give the teacher's embeddings.
+
+Owns the training loop, its checkpoint (`<run>/checkpoint.pt`) and the schedule. The schedule is a
+function of the share of the time budget that is used up: image size grows, the learning rate follows one
+cycle. A run that was stopped continues from its checkpoint; one that was finished does, too, when it is given
+more minutes.
+"""
+
+import copy
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import cosine_similarity, interpolate
+from tqdm import tqdm
+
+from . import augment, losses, onnx_weights, targets, teacher, workers, zips
+from .networks import Config, FaceNet
+
+SIZES = ((0.3, 4 / 7), (0.5, 6 / 7), (1.0, 1.0))  # (until this share of the budget, share of the full size)
+
+
+@dataclass(frozen=True)
+class Settings:
+    minutes: float = 100.0
+    batch: int = 64  # per worker
+    workers: int = 2
+    rate: float = 3e-3  # peak learning rate
+    warm_up: float = 0.04  # share of the budget
+    decay: float = 0.05  # weight decay of AdamW
+    average: float = 0.999  # of the exponential moving average of the weights
+    spatial: float = 1.0  # weight of the spatial loss
+    relational: float = 10.0  # weight of the similarity-matrix loss
+    save_every: float = 300.0  # seconds
+    grow: bool = True  # start with small images
+
+
+def rate_at(progress: float, s: Settings) -> float:
+    """One cycle: linear warm-up, cosine down to 1 % of the peak."""
+    if progress < s.warm_up:
+        return s.rate * (0.05 + 0.95 * progress / s.warm_up)
+    t = min(1.0, (progress - s.warm_up) / (1 - s.warm_up))
+    return s.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * t)))
+
+
+def size_at(progress: float, s: Settings, full: int = 112) -> int:
+    """Side of the square training images at this share of the budget."""
+    share = next((share for until, share in SIZES if progress < until), 1.0) if s.grow else 1.0
+    return round(full * share)
+
+
+class Run:
+    """A student, its running average, the optimiser and the time spent: all that a checkpoint holds."""
+
+    def __init__(self, folder: Path, config: Config, settings: Settings):
+        self.folder, self.settings = folder, settings
+        self.student = FaceNet(config).to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.student).eval()
+        matrices = [p for p in self.student.parameters() if p.ndim > 1]
+        vectors = [p for p in self.student.parameters() if p.ndim <= 1]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": settings.decay}, {"params": vectors, "weight_decay": 0.0}],
+            lr=settings.rate,
+        )
+        self.step, self.seconds, self.seen = 0, 0.0, 0
+        self.clock = time.monotonic()  # when `seconds` was last brought up to date
+
+    @property
+    def progress(self) -> float:
+        return self.seconds / (self.settings.minutes * 60)
+
+    @property
+    def size(self) -> int:
+        """Side of the images that the student is shown now."""
+        return size_at(self.progress, self.settings, 112 // self.student.config.reduce)
+
+    def save(self) -> None:
+        partial = self.folder / "checkpoint.partial"
+        torch.save({
+            "config": self.student.describe(), "student": self.student.state_dict(),
+            "average": self.average.state_dict(), "optimiser": self.optimiser.state_dict(),
+            "step": self.step, "seconds": self.seconds, "seen": self.seen,
+        }, partial)
+        partial.rename(self.folder / "checkpoint.pt")
+
+    def restore(self) -> bool:
+        """Continues from the checkpoint of this folder, if there is one."""
+        path = self.folder / "checkpoint.pt"
+        if not path.exists():
+            return False
+        state = torch.load(path, weights_only=True)
+        if state["config"] != self.student.describe():
+            raise ValueError(f"{path} holds another network: {state['config']}")
+        for name in ("student", "average", "optimiser"):
+            getattr(self, name).load_state_dict(state[name])
+        self.step, self.seconds, self.seen = state["step"], state["seconds"], state["seen"]
+        return True
+
+    def update_average(self) -> None:
+        decay = min(self.settings.average, (1 + self.step) / (10 + self.step))
+        for kept, new in zip(self.average.state_dict().values(), self.student.state_dict().values()):
+            kept.lerp_(new, 1 - decay) if kept.is_floating_point() else kept.copy_(new)
+
+
+def load_average(checkpoint: Path) -> FaceNet:
+    """The averaged student of a checkpoint, ready to export."""
+    state = torch.load(checkpoint, weights_only=True)
+    network = FaceNet(Config(**state["config"]))
+    network.load_state_dict(state["average"])
+    return network.eval()
+
+
+def clean(images: np.ndarray) -> torch.Tensor:
+    """uint8 [B, 112, 112, 3] -> float [B, 3, 112, 112] in [-1, 1]."""
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+@torch.no_grad()
+def agreement(network: FaceNet, images, rows, target: targets.Targets, size: int) -> float:
+    """Mean cosine between student and teacher on the faces `rows`, seen at `size` pixels."""
+    network.eval()
+    total = 0.0
+    for part in np.array_split(rows, max(1, len(rows) // 128)):
+        faces = interpolate(clean(images[part]), size=(size, size), mode="bilinear", align_corners=False)
+        with torch.autocast("cpu", torch.bfloat16):
+            _, given = network.features(faces.contiguous(memory_format=torch.channels_last))
+        total += cosine_similarity(given.float(), target.embedding[part]).sum().item()
+    return total / len(rows)
+
+
+def learn(run: Run, faces: torch.Tensor, rows: np.ndarray, target: targets.Targets, generator) -> dict:
+    """One optimiser step on the faces `rows`; the loss terms as numbers."""
+    s = run.settings
+    for group in run.optimiser.param_groups:
+        group["lr"] = rate_at(run.progress, s)
+    images, mirror = augment.batch(faces, run.size, generator)
+    run.student.train()
+    with torch.autocast("cpu", torch.bfloat16):
+        spatial, embedding = run.student.features(images.contiguous(memory_format=torch.channels_last))
+    embedding, wanted = embedding.float(), target.embedding[rows]
+    terms = {
+        "cosine": losses.cosine_distillation(embedding, wanted),
+        "relational": losses.relational_distillation(embedding, wanted),
+    }
+    loss = 4.0 * terms["cosine"] + s.relational * terms["relational"]
+    plain = torch.nonzero(~mirror).flatten()
+    if s.spatial and spatial.shape[1] == target.spatial.shape[1] and len(plain):
+        terms["spatial"] = losses.spatial_distillation(
+            spatial[plain].float(), target.spatial_rows(rows[plain.numpy()], spatial.shape[-1])
+        )
+        loss = loss + s.spatial * terms["spatial"]
+    run.optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    run.seconds = workers.share_gradients(run.student.parameters(), run.seconds + time.monotonic() - run.clock)
+    run.clock = time.monotonic()
+    torch.nn.utils.clip_grad_norm_(run.student.parameters(), 5.0)
+    run.optimiser.step()
+    run.step, run.seen = run.step + 1, run.seen + len(rows) * s.workers
+    run.update_average()
+    return {name: term.item() for name, term in terms.items()}
+
+
+def train(run: Run, images: np.ndarray, target: targets.Targets, rank: int = 0) -> None:
+    """Trains until the time budget is used up; worker 0 saves and validates on the way."""
+    training, validation = targets.split(len(target.embedding))
+    seed = run.step * run.settings.workers + rank
+    generator, order = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
+    bar = tqdm(total=round(run.settings.minutes * 60), initial=round(run.seconds), unit="s",
+               mininterval=10, disable=rank > 0)
+    saved, mean = run.seconds, {}
+    while run.progress < 1:
+        rows = np.sort(order.choice(training, run.settings.batch, replace=False))
+        terms = learn(run, torch.from_numpy(images[rows]), rows, target, generator)
+        mean = {k: 0.98 * mean.get(k, v) + 0.02 * v for k, v in terms.items()}
+        bar.n = round(run.seconds)
+        bar.set_postfix(step=run.step, size=run.size,
+                        **{k: f"{v:.4f}" for k, v in mean.items()})
+        if rank == 0 and (run.seconds - saved > run.settings.save_every or run.progress >= 1):
+            run.save()
+            report(run, agreement(run.average, images, validation, target, run.size), mean, len(training))
+            saved = run.seconds
+    bar.close()
+
+
+def report(run: Run, validation: float, mean: dict, faces: int) -> None:
+    """Appends one line to `<run>/log.jsonl`."""
+    line = {"step": run.step, "epoch": round(run.seen / faces, 2), "minutes": round(run.seconds / 60, 1),
+            "validation_cosine": round(validation, 4), **{k: round(v, 5) for k, v in mean.items()}}
+    with open(run.folder / "log.jsonl", "a") as log:
+        log.write(json.dumps(line) + "\n")
+
+
+def work(rank: int, folder: Path, runs: Path, teacher_name: str, config: Config, settings: Settings,
+         init: Path | None) -> None:
+    """What each worker does."""
+    images, _ = zips.load(runs / "faces")
+    target = targets.make(*teacher.load(runs / "faces", teacher_name))
+    torch.manual_seed(0)
+    train(start(folder, config, settings, init, images), images, target, rank)
+
+
+def start(folder: Path, config: Config, settings: Settings, init: Path | None, images: np.ndarray) -> Run:
+    """A new run, the continuation of the one in `folder`, or one that starts from an exported model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    run = Run(folder, config, settings)
+    if not run.restore() and init:
+        onnx_weights.load_into(run.student, init, clean(images[:: max(1, len(images) // 256)]))
+        run.average.load_state_dict(run.student.state_dict())
+    return run

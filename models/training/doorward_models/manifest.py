@@ -1,0 +1,47 @@
+"""The manifest of the shipped models.
+
+Owns the text of `[models.<name>]` sections: one is replaced, all others stay as they are.
+"""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+HEADER = 'format = 1\n\n[default]\ndetector = "detector"\nembedder = "embedder"\n'
+
+
+def sha256(path: Path) -> str:
+    """Lower-case hexadecimal digest of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def embedder_section(name: str, model: Path, size: int, words: dict[str, str], calibration: str) -> str:
+    """The section of an embedder that is fed RGB in [-1, 1].
+
+    `words` are `licence`, `data`, `training` and `accuracy`; `calibration` is the text of its table.
+    """
+    scale = ", ".join([repr(1 / 127.5)] * 3)
+    lines = [
+        f"[models.{name}]", 'role = "embedder"', f"file = {json.dumps(model.name)}",
+        f'sha256 = "{sha256(model)}"',
+        'input = { width = 112, height = 112, channels = "RGB", '
+        f"mean = [127.5, 127.5, 127.5], scale = [{scale}] }}",
+        f"output = {{ size = {size} }}",
+        *(f"{key} = {json.dumps(text, ensure_ascii=False)}" for key, text in words.items()),
+    ]
+    return "\n".join(lines) + "\n\n" + calibration.strip() + "\n"
+
+
+def replace_section(text: str, name: str, section: str) -> str:
+    """`text` with every table of `[models.<name>...]` replaced by `section`."""
+    parts = re.split(r"(?m)^(?=\[)", text)
+    own = re.compile(rf"\[models\.{re.escape(name)}[.\]]")
+    kept = [part.strip() + "\n" for part in parts if part.strip() and not own.match(part)]
+    return "\n".join([*kept, section])
+
+
+def update(path: Path, name: str, section: str) -> None:
+    """Writes `section` into the manifest at `path`, which is created when it is missing or empty."""
+    text = path.read_text() if path.exists() else ""
+    path.write_text(replace_section(text if "[default]" in text else HEADER, name, section))

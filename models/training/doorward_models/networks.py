@@ -1,0 +1,229 @@
+"""Face embedding networks of the MobileFaceNet family.
+
+Owns the shapes of the networks and the folding of batch normalisation. Never trains, never exports.
+
+Two plans share the same blocks:
+
+* `mobilefacenet`: Chen et al., "MobileFaceNets" (2018), channels times `width`.
+* `fused`: dense 3x3 convolutions while the image is large, MobileFaceNet bottlenecks from 14x14 on.
+  Same idea as EfficientNetV2 (Tan and Le, 2021): depthwise convolutions over large images move much
+  memory for little arithmetic, so dense ones of the same cost train about three times faster on a CPU
+  and fill integer dot-product units better.
+"""
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import nn
+from torch.nn.functional import interpolate
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`repeat` blocks with `channels` outputs; only the first uses `stride`."""
+
+    kind: str  # "conv" | "fused" | "bottleneck"
+    channels: int
+    expanded: int
+    repeat: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything needed to build a network again; stored in every checkpoint and model."""
+
+    plan: str = "fused"
+    width: float = 1.0
+    activation: str = "relu"  # "relu" | "prelu"
+    head: str = "flatten"  # "flatten" | "depthwise"
+    embedding: int = 512
+    reduce: int = 1  # 2: the first convolution sees the image at half size
+
+    @property
+    def grid(self) -> int:
+        """Side of the last feature map for a 112x112 image."""
+        return -(-7 // self.reduce)
+
+
+def scaled(channels: int, width: float) -> int:
+    """Channels times width, rounded to a multiple of 8, at least 8."""
+    return max(8, int(channels * width / 8 + 0.5) * 8)
+
+
+def stages(plan: str, width: float) -> tuple[int, list[Stage]]:
+    """Channels of the first convolution, and the stages after it. Raises `ValueError`."""
+    s = lambda c: scaled(c, width)
+    if plan == "mobilefacenet":
+        return s(64), [
+            Stage("depthwise", s(64), 0, 1, 1),
+            Stage("bottleneck", s(64), s(64) * 2, 5, 2),
+            Stage("bottleneck", s(128), s(64) * 4, 1, 2),
+            Stage("bottleneck", s(128), s(128) * 2, 6, 1),
+            Stage("bottleneck", s(128), s(128) * 4, 1, 2),
+            Stage("bottleneck", s(128), s(128) * 2, 2, 1),
+        ]
+    if plan == "fused":
+        return s(16), [
+            Stage("conv", s(32), 0, 1, 2),
+            Stage("fused", s(32), s(48), 1, 1),
+            Stage("conv", s(96), 0, 1, 2),
+            Stage("bottleneck", s(96), s(96), 5, 1),
+            Stage("conv", s(128), 0, 1, 2),
+            Stage("bottleneck", s(128), s(256), 3, 1),
+        ]
+    raise ValueError(f"unknown plan {plan!r}")
+
+
+class Unit(nn.Module):
+    """Convolution, batch normalisation, activation (`None` for a linear output)."""
+
+    def __init__(self, inputs, outputs, kernel, stride=1, groups=1, activation=None):
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
+        self.act = {"relu": nn.ReLU, "prelu": lambda: nn.PReLU(outputs), None: nn.Identity}[activation]()
+
+    def forward(self, x):
+        return self.act(self.norm(self.conv(x)))
+
+
+class Block(nn.Module):
+    """A chain of units, with a shortcut where input and output agree in shape."""
+
+    def __init__(self, inputs: int, stage: Stage, stride: int, activation: str):
+        super().__init__()
+        e, c = stage.expanded, stage.channels
+        self.units = nn.Sequential(*{
+            "conv": lambda: [Unit(inputs, c, 3, stride, activation=activation)],
+            "depthwise": lambda: [Unit(inputs, c, 3, stride, inputs, activation)],
+            "fused": lambda: [Unit(inputs, e, 3, stride, activation=activation), Unit(e, c, 1)],
+            "bottleneck": lambda: [
+                Unit(inputs, e, 1, activation=activation),
+                Unit(e, e, 3, stride, e, activation),
+                Unit(e, c, 1),
+            ],
+        }[stage.kind]())
+        self.shortcut = stage.kind in ("fused", "bottleneck") and stride == 1 and inputs == c
+
+    def forward(self, x):
+        return x + self.units(x) if self.shortcut else self.units(x)
+
+
+class FlattenHead(nn.Module):
+    """1x1 convolutions to a map of 64 channels that can copy a teacher's map, then one linear layer."""
+
+    MAP = 64
+
+    def __init__(self, inputs: int, embedding: int, activation: str, grid: int):
+        super().__init__()
+        self.mix = Unit(inputs, inputs, 1, activation=activation)
+        self.map = Unit(inputs, self.MAP, 1)
+        self.flatten = nn.Flatten()
+        self.linear = nn.Linear(self.MAP * grid**2, embedding)
+
+    def spatial(self, x):
+        return self.map(self.mix(x))
+
+    def embed(self, spatial):
+        return self.linear(self.flatten(spatial))
+
+
+class DepthwiseHead(nn.Module):
+    """MobileFaceNet's head: a depthwise convolution over the whole map, then a 1x1 convolution."""
+
+    def __init__(self, inputs: int, embedding: int, activation: str, grid: int):
+        super().__init__()
+        self.widen = Unit(inputs, inputs * 4, 1, activation=activation)
+        self.whole = Unit(inputs * 4, inputs * 4, grid, groups=inputs * 4)
+        self.whole.conv.padding = (0, 0)
+        self.project = Unit(inputs * 4, embedding, 1)
+        self.flatten = nn.Flatten()
+
+    def spatial(self, x):
+        return self.widen(x)
+
+    def embed(self, spatial):
+        return self.flatten(self.project(self.whole(spatial)))
+
+
+class FaceNet(nn.Module):
+    """float [B, 3, 112, 112] in [-1, 1] -> embedding [B, D], not normalised."""
+
+    def __init__(self, config: Config = Config()):
+        super().__init__()
+        self.config = config
+        channels, plan = stages(config.plan, config.width)
+        blocks = [Unit(3, channels, 3, 2, activation=config.activation)]
+        for stage in plan:
+            for k in range(stage.repeat):
+                blocks.append(Block(channels, stage, stage.stride if k == 0 else 1, config.activation))
+                channels = stage.channels
+        self.pool = nn.AvgPool2d(config.reduce) if config.reduce > 1 else nn.Identity()
+        self.body = nn.Sequential(*blocks)
+        head = {"flatten": FlattenHead, "depthwise": DepthwiseHead}[config.head]
+        self.head = head(channels, config.embedding, config.activation, config.grid)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def features(self, x):
+        """The head's feature map [B, C, grid, grid] and the embedding [B, D].
+
+        For training: `x` is already reduced, and of any size; the body's map is resized to the grid.
+        """
+        x, grid = self.body(x), self.config.grid
+        if x.shape[-1] != grid:
+            x = interpolate(x, size=(grid, grid), mode="bilinear", align_corners=False)
+        spatial = self.head.spatial(x)
+        return spatial, self.head.embed(spatial)
+
+    def forward(self, x):
+        return self.head.embed(self.head.spatial(self.body(self.pool(x))))
+
+    def describe(self) -> dict:
+        return asdict(self.config)
+
+
+@torch.no_grad()
+def fold(network: FaceNet) -> FaceNet:
+    """The same network for inference: every batch normalisation is folded into its convolution, and so is
+    the pooling before the first one (a 3x3 kernel over 2x2 means is a 6x6 kernel of twice the stride).
+    """
+    folded = FaceNet(network.config)
+    folded.load_state_dict(network.state_dict())
+    folded.eval()
+    for unit in folded.modules():
+        if isinstance(unit, Unit):
+            unit.conv = torch.nn.utils.fuse_conv_bn_eval(unit.conv, unit.norm)
+            unit.norm = nn.Identity()
+    if network.config.reduce > 1:
+        folded.pool, first = nn.Identity(), folded.body[0]
+        first.conv = _with_pooling(first.conv, network.config.reduce)
+    return folded
+
+
+def _with_pooling(conv: nn.Conv2d, k: int) -> nn.Conv2d:
+    """The convolution that does a k x k mean pooling and then `conv`."""
+    scale = lambda pair: tuple(k * v for v in pair)
+    wide = nn.Conv2d(conv.in_channels, conv.out_channels, scale(conv.kernel_size), scale(conv.stride),
+                     scale(conv.padding))
+    wide.weight.copy_(conv.weight.repeat_interleave(k, 2).repeat_interleave(k, 3) / k**2)
+    wide.bias.copy_(conv.bias)
+    return wide
+
+
+@torch.no_grad()
+def cost(network: FaceNet) -> tuple[int, int]:
+    """Multiply-accumulates of one 112x112 image, and the number of weights after folding."""
+    folded, total = fold(network), 0
+
+    def count(module, _, output):
+        nonlocal total
+        total += output.numel() * module.weight[0].numel()
+
+    for module in folded.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.register_forward_hook(count)
+    folded(torch.zeros(1, 3, 112, 112))
+    return total, sum(p.numel() for p in folded.parameters())

@@ -1,0 +1,63 @@
+"""Training images: read once from zip archives, kept as one memory-mapped array.
+
+Owns the cache layout (`images.npy` uint8 [N, 112, 112, 3] RGB, `names.txt`, one line per image).
+Never augments and never interprets an image.
+"""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+SIZE = 112
+SUFFIXES = {".webp", ".jpg", ".jpeg", ".png"}
+
+
+def image_names(archive: zipfile.ZipFile) -> list[str]:
+    """Names of the images in an archive, in archive order."""
+    return [n for n in archive.namelist() if Path(n).suffix.lower() in SUFFIXES]
+
+
+def read_rgb(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """One image as uint8 [H, W, 3] RGB. Raises `OSError` when it cannot be decoded."""
+    with Image.open(io.BytesIO(archive.read(name))) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def build(zips: list[Path], cache: Path) -> None:
+    """Decodes every 112x112 image of `zips` into `cache`, ordered by name over all archives.
+
+    Raises `ValueError` for an image of another size.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    archives = [zipfile.ZipFile(z) for z in zips]
+    index = sorted((name, a) for a, archive in enumerate(archives) for name in image_names(archive))
+    partial = cache / "images.partial.npy"
+    images = np.lib.format.open_memmap(
+        partial, mode="w+", dtype=np.uint8, shape=(len(index), SIZE, SIZE, 3)
+    )
+    for row, (name, a) in enumerate(tqdm(index, desc="decode", mininterval=5)):
+        image = read_rgb(archives[a], name)
+        if image.shape != (SIZE, SIZE, 3):
+            raise ValueError(f"{name}: {image.shape[1]}x{image.shape[0]} pixels, expected {SIZE}x{SIZE}")
+        images[row] = image
+    images.flush()
+    (cache / "names.txt").write_text("".join(f"{name}\n" for name, _ in index))
+    partial.rename(cache / "images.npy")
+
+
+def load(cache: Path) -> tuple[np.ndarray, list[str]]:
+    """The cached images (read-only memory map) and their names."""
+    images = np.load(cache / "images.npy", mmap_mode="r")
+    return images, (cache / "names.txt").read_text().splitlines()
+
+
+def faces(shared: Path, runs: Path) -> tuple[np.ndarray, list[str]]:
+    """The distillation faces of `shared/data/distill`, decoded at the first call."""
+    cache = runs / "faces"
+    if not (cache / "images.npy").exists():
+        build(sorted((shared / "data" / "distill").glob("faces_*.zip")), cache)
+    return load(cache)

@@ -1,0 +1,60 @@
+"""The calibration table of distributions with known tails."""
+
+import numpy as np
+import pytest
+
+from doorward_models import calibrate
+
+
+def gaussian_counts(pairs: int, deviation: float) -> np.ndarray:
+    cosines = np.random.default_rng(0).normal(0, deviation, pairs)
+    return np.histogram(cosines, calibrate.BINS, (-1, 1))[0]
+
+
+def test_measured_rows_are_the_quantiles():
+    t = calibrate.table(gaussian_counts(2 * 10**7, 0.1))
+    row = dict(zip(t.fmr, t.similarity))
+    assert row[1e-1] == pytest.approx(0.1282, abs=3e-4)
+    assert row[1e-3] == pytest.approx(0.3090, abs=1e-3)
+    assert row[1e-5] == pytest.approx(0.4265, abs=4e-3)
+
+
+def test_tail_continues_a_gaussian():
+    t = calibrate.table(gaussian_counts(10**6 + 1, 0.1))
+    row = dict(zip(t.fmr, t.similarity))
+    assert t.measured_down_to == 1e-4  # 100 comparisons above it
+    assert row[1e-6] == pytest.approx(0.4753, abs=0.01)
+    assert row[1e-7] == pytest.approx(0.5199, abs=0.015)
+    assert list(t.similarity) == sorted(t.similarity)
+
+
+def test_same_people_are_left_out():
+    e = np.eye(4, dtype=np.float32)
+    teacher = np.eye(4, dtype=np.float32)
+    teacher[1] = teacher[0]  # the teacher takes 0 and 1 for one person
+    person = np.array([-1, -1, 7, 7])  # 2 and 3 are known to be one
+    counts = calibrate.impostor_histogram(e, teacher, person)
+    assert counts.sum() == 6 - 2
+
+
+def test_blocks_count_every_pair_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    e = rng.normal(size=(50, 64)).astype(np.float32)
+    e /= np.linalg.norm(e, axis=1, keepdims=True)
+    orthogonal = np.eye(50, dtype=np.float32)
+    whole = calibrate.impostor_histogram(e, orthogonal, np.full(50, -1))
+    monkeypatch.setattr(calibrate, "BLOCK", 16)
+    assert np.array_equal(whole, calibrate.impostor_histogram(e, orthogonal, np.full(50, -1)))
+    assert whole.sum() == 50 * 49 // 2
+
+
+def test_only_glint_folders_are_identities():
+    names = ["glint/A/0.webp", "utk/1.webp", "glint/B/0.webp", "glint/A/1.webp", "utk/2.webp"]
+    assert calibrate.people(names).tolist() == [0, -1, 1, 0, -1]
+
+
+def test_share_above_a_similarity():
+    e = np.array([[1, 0], [0.8, 0.6], [0, 1], [-1, 0]], dtype=np.float32)
+    person = np.array([0, 1, 2, 2])
+    # Pairs of different people: 0.8, 0, -1, 0.6, -0.8.
+    assert calibrate.share_above(e, person, 0.5) == pytest.approx(2 / 5)

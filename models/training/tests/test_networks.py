@@ -1,0 +1,95 @@
+"""Folding, export, quantisation and the way back give the same function."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from doorward_models import export, networks, onnx_weights, quantise, teacher
+
+CONFIGS = [
+    networks.Config(width=0.25, embedding=16),
+    networks.Config(width=0.25, embedding=16, reduce=2),
+    networks.Config(plan="mobilefacenet", width=0.125, activation="prelu", head="depthwise", embedding=16),
+]
+
+
+def lively(config) -> networks.FaceNet:
+    """A network whose normalisations have seen data, so that folding has something to do."""
+    torch.manual_seed(0)
+    network = networks.FaceNet(config).train()
+    for _ in range(3):
+        network(torch.randn(8, 3, 112, 112))
+    return network.eval()
+
+
+def images(count=8) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (count, 14, 14, 3), dtype=np.uint8)
+    return teacher.normalise(coarse.repeat(8, 1).repeat(8, 2))
+
+
+def cosines(a, b):
+    return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+
+def run(path, x):
+    net = teacher.session(export.with_batch(onnx.load(path)).SerializeToString(), threads=1)
+    return net.run(None, {"input": x})[0]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.plan}-{c.reduce}")
+def test_exported_model_computes_what_the_network_does(config, tmp_path):
+    network, x = lively(config), images()
+    export.save(networks.fold(network), config.embedding, tmp_path / "f32.onnx", {"config": "test"})
+    expected = network(torch.from_numpy(x)).detach().numpy()
+    assert np.abs(run(tmp_path / "f32.onnx", x) - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.plan}-{c.reduce}")
+def test_int8_model_stays_close_and_loads_back(config, tmp_path):
+    network, x = lively(config), images()
+    f32, int8 = tmp_path / "f32.onnx", tmp_path / "int8.onnx"
+    export.save(networks.fold(network), config.embedding, f32, {})
+    quantise.static_qdq(f32, int8, [x[:1], x[1:2], x[2:3]], "minmax")
+    quantised = run(int8, x)
+    assert cosines(quantised, run(f32, x)).min() > 0.97
+    for path in (f32, int8):
+        again = networks.FaceNet(config)
+        onnx_weights.load_into(again, path, torch.from_numpy(x))
+        given = again(torch.from_numpy(x)).detach().numpy()
+        assert cosines(given, run(f32, x)).min() > (0.9999 if path == f32 else 0.99)
+
+
+def test_int8_model_keeps_to_the_contract(tmp_path):
+    network = lively(CONFIGS[0])
+    export.save(networks.fold(network), 16, tmp_path / "f32.onnx", {})
+    quantise.static_qdq(tmp_path / "f32.onnx", tmp_path / "int8.onnx", [images(1)])
+    model = onnx.load(tmp_path / "int8.onnx")
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", 13)]
+    allowed = {"QuantizeLinear", "DequantizeLinear", "Conv", "Add", "Flatten", "Gemm", "Relu"}
+    assert {n.op_type for n in model.graph.node} <= allowed
+    weights = [onnx.numpy_helper.to_array(i) for i in model.graph.initializer if len(i.dims) > 1]
+    assert weights and all(w.dtype == np.int8 and w.min() >= -127 for w in weights)
+    assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [1, 3, 112, 112]
+
+
+def test_half_width_costs_less():
+    whole, half = (networks.FaceNet(networks.Config(width=w)) for w in (1.0, 0.5))
+    assert networks.cost(whole)[0] == 59_540_096
+    assert networks.cost(half)[0] < 0.5 * networks.cost(whole)[0]
+
+
+def test_other_image_sizes_give_the_same_shapes():
+    network = networks.FaceNet(CONFIGS[0])
+    for size in (64, 96, 112):
+        spatial, embedding = network.features(torch.zeros(2, 3, size, size))
+        assert spatial.shape == (2, 64, 7, 7) and embedding.shape == (2, 16)
+
+
+def test_a_reducing_network_sees_the_image_at_half_size():
+    network = lively(CONFIGS[1])
+    x = torch.from_numpy(images(2))
+    half = torch.nn.functional.avg_pool2d(x, 2)
+    assert torch.allclose(network(x), network.features(half)[1], atol=1e-5)
+    assert network.features(half)[0].shape == (2, 64, 4, 4)

@@ -1,0 +1,98 @@
+"""The schedule, the targets, augmentation and one short run with a stop in between."""
+
+import numpy as np
+import pytest
+import torch
+
+from doorward_models import augment, distill, manifest, targets, zips
+from doorward_models.networks import Config
+
+SMALL = Config(width=0.25, embedding=8)
+
+
+def made_up(count=32):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, 7, 7, 3), dtype=np.uint8).repeat(16, 1).repeat(16, 2)
+    spatial = rng.normal(size=(count, 64, 7, 7)).astype(np.float16)
+    return images, targets.make(rng.normal(size=(count, 8)).astype(np.float16), spatial)
+
+
+def test_learning_rate_rises_then_falls_to_a_hundredth():
+    s = distill.Settings()
+    rates = [distill.rate_at(p, s) for p in (0.0, s.warm_up, 0.5, 1.0)]
+    assert rates[0] < rates[1] > rates[2] > rates[3]
+    assert rates[1] == pytest.approx(s.rate) and rates[3] == pytest.approx(s.rate / 100)
+
+
+def test_images_grow_to_full_size():
+    s = distill.Settings()
+    sizes = [distill.size_at(p, s) for p in np.linspace(0, 1.1, 50)]
+    assert sizes == sorted(sizes) and sizes[-1] == 112
+    assert [distill.size_at(p, s, full=56) for p in (0.0, 0.4, 0.9)] == [32, 48, 56]
+
+
+def test_spatial_targets_are_normalised_per_channel():
+    _, target = made_up(400)
+    rows = target.spatial_rows(np.arange(400))
+    assert rows.mean((0, 2, 3)).abs().max() < 0.05
+    assert (rows.std((0, 2, 3)) - 1).abs().max() < 0.05
+
+
+def test_a_stopped_run_continues_and_learns(tmp_path):
+    images, target = made_up()
+    settings = distill.Settings(minutes=10, batch=16, workers=1, warm_up=0.0, grow=False, rate=1e-3)
+    generator, rows = torch.Generator().manual_seed(0), np.arange(16)
+    run = distill.start(tmp_path, SMALL, settings, None, images)
+    losses = [distill.learn(run, torch.from_numpy(images[rows]), rows, target, generator)["cosine"]
+              for _ in range(25)]
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+    run.save()
+    again = distill.start(tmp_path, SMALL, settings, None, images)
+    assert (again.step, again.seconds) == (run.step, run.seconds)
+    state = again.student.state_dict()
+    assert all(torch.equal(v, state[k]) for k, v in run.student.state_dict().items())
+    with pytest.raises(ValueError, match="another network"):
+        distill.start(tmp_path, Config(width=0.5, embedding=8), settings, None, images)
+
+
+def test_unchanged_pose_only_mirrors():
+    images = torch.rand(2, 3, 112, 112)
+    same, mirrored = augment.similarity_jitter(
+        images, 112, torch.Generator(), torch.tensor([False, True]), degrees=0, scale=0, shift=0
+    )
+    assert torch.allclose(same, images[0], atol=1e-4)
+    assert torch.allclose(mirrored, images[1].flip(-1), atol=1e-4)
+
+
+def test_augmented_batches_stay_in_range():
+    faces = torch.randint(0, 256, (8, 112, 112, 3), dtype=torch.uint8)
+    images, mirror = augment.batch(faces, 64, torch.Generator().manual_seed(0), rate=1.0)
+    assert images.shape == (8, 3, 64, 64) and mirror.shape == (8,)
+    assert images.abs().max() <= 1.0
+
+
+def test_split_keeps_faces_apart():
+    training, validation = targets.split(1000)
+    assert len(validation) == 10 and not set(training) & set(validation)
+
+
+def test_zips_of_other_sizes_are_refused(tmp_path):
+    import io
+    import zipfile
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (100, 112)).save(buffer, "png")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x/1.png", buffer.getvalue())
+    with pytest.raises(ValueError, match="100x112"):
+        zips.build([tmp_path / "a.zip"], tmp_path / "cache")
+
+
+def test_manifest_replaces_one_model_and_keeps_the_others():
+    text = 'format = 1\n\n[default]\nx = 1\n\n[models.a]\nold = 1\n\n[models.a.calibration.cosine]\n' \
+           "old = 2\n\n[models.ab]\nkept = 1\n"
+    new = manifest.replace_section(text, "a", "[models.a]\nnew = 1\n")
+    assert "old" not in new and "kept = 1" in new and new.count("[models.a]") == 1
+    assert manifest.replace_section(new, "a", "[models.a]\nnew = 1\n") == new
