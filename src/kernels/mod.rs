@@ -8,6 +8,7 @@ mod geometry;
 mod isa;
 mod layer;
 mod pool;
+mod quantise;
 mod requant;
 mod scalar;
 mod tile;
@@ -27,6 +28,7 @@ pub use geometry::{Shape, Window};
 pub use isa::{Isa, OVERRIDE};
 pub use layer::{Dense, Depthwise};
 pub use pool::{Sum, max_pool, upsample_add};
+pub use quantise::quantise;
 pub use requant::{Epilogue, LANES, Requant, Residual};
 
 use std::sync::OnceLock;

@@ -9,7 +9,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 
 use crate::kernels::{
-    Dense, Depthwise, Kernels, Scratch, Shape, Sum, Window, max_pool, upsample_add,
+    Dense, Depthwise, Kernels, Scratch, Shape, Sum, Window, max_pool, quantise, upsample_add,
 };
 
 thread_local! {
@@ -140,6 +140,55 @@ impl TypedOp for Quantized {
             channels,
         } = self.output;
         let shape = [images, height.to_dim(), width.to_dim(), channels.to_dim()];
+        Ok(tvec!(i8::datum_type().fact(shape)))
+    }
+
+    as_op!();
+}
+
+/// Turns a real tensor `[images, channels, height, width]` to bytes `[images, height, width,
+/// channels]`: the border between tract and the kernels.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct QuantizeImage {
+    /// Quantisation steps per unit.
+    pub(super) steps: f32,
+    pub(super) zero: i8,
+}
+
+// The number of steps is a finite constant of the model.
+impl Eq for QuantizeImage {}
+
+impl Op for QuantizeImage {
+    fn name(&self) -> StaticName {
+        "QuantizeImage".into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for QuantizeImage {
+    op_out_of_plan!();
+
+    fn eval(&self, _ctx: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let &[images, channels, height, width] = inputs[0].shape() else {
+            bail!("an image of shape {:?}", inputs[0].shape());
+        };
+        let mut output = Tensor::zero::<i8>(&[images, height, width, channels])?;
+        let size = (channels * height * width).max(1);
+        let planes = inputs[0].try_as_plain_ram()?;
+        let mut bytes = output.try_as_plain_ram_mut()?;
+        let pairs = planes.as_slice::<f32>()?.chunks_exact(size);
+        for (planes, bytes) in pairs.zip(bytes.as_slice_mut::<i8>()?.chunks_exact_mut(size)) {
+            quantise(planes, channels, self.steps, self.zero, bytes);
+        }
+        Ok(tvec!(output.into_tvalue()))
+    }
+}
+
+impl TypedOp for QuantizeImage {
+    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        ensure!(inputs[0].rank() == 4 && inputs[0].datum_type == f32::datum_type());
+        let shape = [0, 2, 3, 1].map(|axis| inputs[0].shape[axis].clone());
         Ok(tvec!(i8::datum_type().fact(shape)))
     }
 

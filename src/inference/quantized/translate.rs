@@ -14,6 +14,7 @@ use tract_onnx::tract_core::ops::source::TypedSource;
 
 use super::Report;
 use super::encoding::{Encoding, dequantizer, quantizer};
+use super::ops::QuantizeImage;
 use crate::kernels::{Kernels, Shape};
 
 /// A tensor of the new model, `[images, height, width, channels]` of i8.
@@ -166,16 +167,23 @@ impl Translator<'_> {
         };
         let mut wire = self.plain(node.inputs[0])?;
         let name = &node.name;
-        let op = quantize_linear_i8(encoding.scale.recip() as f32, encoding.zero);
-        wire = self.new.wire_node(&**name, op, &[wire])?[0];
-        if fact.rank() == 2 {
+        let steps = encoding.scale.recip() as f32;
+        if fact.rank() == 4 && fact.datum_type == f32::datum_type() {
+            let op = QuantizeImage {
+                steps,
+                zero: encoding.zero,
+            };
+            wire = self.new.wire_node(&**name, op, &[wire])?[0];
+        } else if fact.rank() == 2 {
+            wire =
+                self.new
+                    .wire_node(&**name, quantize_linear_i8(steps, encoding.zero), &[wire])?[0];
             for axis in 1..3 {
                 let name = format!("{name}.axis_{axis}");
                 wire = self.new.wire_node(name, AxisOp::Add(1), &[wire])?[0];
             }
         } else {
-            let name = format!("{name}.channels_last");
-            wire = self.new.wire_node(name, AxisOp::Move(1, 3), &[wire])?[0];
+            return Ok(None);
         }
         Ok(Some(Bytes {
             wire,
