@@ -15,6 +15,7 @@ pub mod face;
 pub mod gallery;
 pub mod image;
 pub mod inference;
+pub mod kernels;
 pub mod mqtt;
 pub mod pipeline;
 pub mod setup;

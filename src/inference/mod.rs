@@ -9,6 +9,7 @@ mod manifest;
 mod models;
 mod network;
 mod prelu;
+mod quantized;
 
 pub use error::ModelError;
 pub use manifest::{

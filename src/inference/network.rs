@@ -64,7 +64,8 @@ impl Network {
             .with_input_fact(0, fact)
             .and_then(InferenceModelExt::into_typed)
             .map_err(refused)?;
-        super::prelu::fuse_prelu(&mut model).map_err(refused)?;
+        let report = super::quantized::rewrite(&mut model).map_err(refused)?;
+        log::debug!("{name}: {report}");
         let plan = model
             .into_optimized()
             .and_then(IntoRunnable::into_runnable)

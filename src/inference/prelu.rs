@@ -113,8 +113,10 @@ fn channel_axis(slope: &[usize]) -> Option<usize> {
 }
 
 /// Replaces every `Iff(0 > x, x * slope, x)` whose slope is constant by one [`PRelu`]; returns how
-/// many were replaced. To be called after `prop_consts` and before decluttering.
+/// many were replaced. To be called before decluttering.
 pub(crate) fn fuse_prelu(model: &mut TypedModel) -> TractResult<usize> {
+    // The slopes of an ONNX model are constant only once their added axes are folded.
+    model.prop_consts()?;
     let fused = |model: &TypedModel| model.nodes().iter().filter(|n| n.op_is::<PRelu>()).count();
     let before = fused(model);
     Rewriter::<()>::default()

@@ -1,0 +1,254 @@
+//! Small quantised networks, built with tract's own operations, run in both ways.
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, MaxPool, PaddingSpec, PoolSpec};
+use tract_onnx::tract_core::ops::logic::{Iff, comp_gt};
+use tract_onnx::tract_core::ops::math::{add, max, mul};
+use tract_onnx::tract_core::ops::nn::DataFormat;
+use tract_onnx::tract_core::ops::quant::{
+    DequantizeLinearF32, quantize_linear_i8, quantize_linear_u8,
+};
+
+use super::rewrite;
+
+/// A model that grows wire by wire.
+struct Builder {
+    model: TypedModel,
+    names: usize,
+}
+
+impl Builder {
+    /// A model of one input of `shape`.
+    fn new(shape: &[usize]) -> (Builder, OutletId) {
+        let mut model = TypedModel::default();
+        let input = model.add_source("input", f32::fact(shape)).unwrap();
+        (Builder { model, names: 0 }, input)
+    }
+
+    fn name(&mut self) -> String {
+        self.names += 1;
+        format!("node{}", self.names)
+    }
+
+    fn wire(&mut self, op: impl Into<Box<dyn TypedOp>>, inputs: &[OutletId]) -> OutletId {
+        let name = self.name();
+        self.model.wire_node(name, op, inputs).unwrap()[0]
+    }
+
+    fn constant(&mut self, shape: &[usize], values: &[f32]) -> OutletId {
+        let name = self.name();
+        self.model
+            .add_const(name, Tensor::from_shape(shape, values).unwrap())
+            .unwrap()
+    }
+
+    /// Quantises and dequantises.
+    fn quantised(&mut self, x: OutletId, scale: f32, zero: i8) -> OutletId {
+        let q = self.wire(quantize_linear_i8(scale.recip(), zero), &[x]);
+        self.wire(DequantizeLinearF32::new(scale, zero.into()), &[q])
+    }
+
+    /// The same with unsigned bytes.
+    fn quantised_unsigned(&mut self, x: OutletId, scale: f32, zero: u8) -> OutletId {
+        let q = self.wire(quantize_linear_u8(scale.recip(), zero), &[x]);
+        self.wire(DequantizeLinearF32::new(scale, zero.into()), &[q])
+    }
+
+    /// A convolution with padding that keeps the size at stride one.
+    fn conv(
+        &mut self,
+        x: OutletId,
+        outputs: usize,
+        kernel: usize,
+        stride: usize,
+        group: usize,
+    ) -> OutletId {
+        let inputs = self.model.outlet_fact(x).unwrap().shape[1]
+            .to_usize()
+            .unwrap();
+        let row = inputs / group * kernel * kernel;
+        // Integers of both signs, with 127 in each channel, times a step of the channel's own.
+        let weight = |i: usize| {
+            let integer: i16 = if i.is_multiple_of(row) {
+                127
+            } else {
+                small(i * 37 % 255) - 127
+            };
+            f32::from(integer) * 0.001 * (1.0 + f32::from(small(i / row)))
+        };
+        let values: Vec<f32> = (0..outputs * row).map(weight).collect();
+        let weights = self.constant(&[outputs, inputs / group, kernel, kernel], &values);
+        let bias: Vec<f32> = (0..outputs)
+            .map(|o| f32::from(small(o)) * 0.05 - 0.1)
+            .collect();
+        let bias = self.constant(&[outputs], &bias);
+        let pool = PoolSpec {
+            data_format: DataFormat::NCHW,
+            kernel_shape: tvec!(kernel, kernel),
+            padding: PaddingSpec::Explicit(tvec!(kernel / 2; 2), tvec!(kernel / 2; 2)),
+            dilations: None,
+            strides: Some(tvec!(stride, stride)),
+            input_channels: inputs,
+            output_channels: outputs,
+        };
+        let conv = Conv {
+            pool_spec: pool,
+            kernel_fmt: KernelFormat::OIHW,
+            group,
+            q_params: None,
+        };
+        self.wire(conv, &[x, weights, bias])
+    }
+
+    /// What tract makes of ONNX `PRelu` with a slope of 0.25 and more per channel.
+    fn prelu(&mut self, x: OutletId) -> OutletId {
+        let channels = self.model.outlet_fact(x).unwrap().shape[1]
+            .to_usize()
+            .unwrap();
+        let slopes: Vec<f32> = (0..channels)
+            .map(|c| 0.25 + f32::from(small(c)) * 0.01)
+            .collect();
+        let slope = self.constant(&[1, channels, 1, 1], &slopes);
+        let zero = self.constant(&[1, 1, 1, 1], &[0.0]);
+        let product = self.wire(mul(), &[x, slope]);
+        let test = self.wire(TypedBinOp(comp_gt(), None), &[zero, x]);
+        self.wire(Iff, &[test, product, x])
+    }
+
+    fn relu(&mut self, x: OutletId) -> OutletId {
+        let zero = self.constant(&[1, 1, 1, 1], &[0.0]);
+        self.wire(max(), &[x, zero])
+    }
+
+    /// Runs the model as it is and rewritten: the greatest difference must stay below
+    /// `tolerance`, `fused` operations run in integers and `float` do not.
+    fn check(mut self, output: OutletId, fused: usize, float: usize, tolerance: f32) {
+        self.model.select_output_outlets(&[output]).unwrap();
+        let fact = self
+            .model
+            .input_fact(0)
+            .unwrap()
+            .shape
+            .as_concrete()
+            .unwrap()
+            .to_vec();
+        let wave = |i: usize| (f32::from(small(i * 29 % 101)) / 50.0 - 1.0) * 0.9;
+        let values: Vec<f32> = (0..fact.iter().product()).map(wave).collect();
+        let input = Tensor::from_shape(&fact, &values).unwrap();
+        let run = |model: TypedModel| {
+            let plan = model.into_optimized().unwrap().into_runnable().unwrap();
+            plan.run(tvec!(input.clone().into_tvalue()))
+                .unwrap()
+                .remove(0)
+                .into_tensor()
+        };
+        let mut rewritten = self.model.clone();
+        let report = rewrite(&mut rewritten).unwrap();
+        assert_eq!(
+            (report.fused, report.float.len()),
+            (fused, float),
+            "{report:?}"
+        );
+        let (expected, got) = (run(self.model), run(rewritten));
+        assert_eq!(expected.shape(), got.shape());
+        let (expected, got) = (
+            expected.try_as_plain_ram().unwrap(),
+            got.try_as_plain_ram().unwrap(),
+        );
+        let (expected, got) = (
+            expected.as_slice::<f32>().unwrap(),
+            got.as_slice::<f32>().unwrap(),
+        );
+        let worst = expected
+            .iter()
+            .zip(got)
+            .fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+        assert!(worst < tolerance, "differs by {worst}");
+        assert!(
+            expected
+                .iter()
+                .any(|v| (v - expected[0]).abs() > 4.0 * tolerance),
+            "flat output"
+        );
+    }
+}
+
+fn small(i: usize) -> i16 {
+    i16::try_from(i).unwrap()
+}
+
+#[test]
+fn a_bottleneck_with_a_residual_runs_in_integers() {
+    let (mut b, input) = Builder::new(&[1, 3, 9, 10]);
+    let x = b.quantised(input, 0.01, 3);
+    let x = b.conv(x, 8, 3, 2, 1);
+    // An exporter may quantise between convolution and activation.
+    let x = b.quantised(x, 0.05, -4);
+    let x = b.prelu(x);
+    let x = b.quantised(x, 0.04, -40);
+    let y = b.conv(x, 16, 1, 1, 1);
+    let y = b.prelu(y);
+    let y = b.quantised(y, 0.2, -30);
+    let y = b.conv(y, 16, 3, 1, 16);
+    let y = b.relu(y);
+    let y = b.quantised(y, 0.3, -128);
+    let y = b.conv(y, 8, 1, 1, 1);
+    let y = b.quantised(y, 1.2, 0);
+    let sum = b.wire(add(), &[x, y]);
+    let output = b.quantised(sum, 1.3, 5);
+    b.check(output, 4, 0, 5.5);
+}
+
+#[test]
+fn unsigned_activations_are_shifted() {
+    let (mut b, input) = Builder::new(&[1, 3, 6, 6]);
+    let x = b.quantised_unsigned(input, 0.01, 120);
+    let x = b.conv(x, 5, 3, 1, 1);
+    let x = b.relu(x);
+    let x = b.quantised_unsigned(x, 0.02, 0);
+    let x = b.conv(x, 5, 5, 1, 5);
+    let output = b.quantised_unsigned(x, 0.2, 128);
+    b.check(output, 2, 0, 0.5);
+}
+
+#[test]
+fn pools_and_flat_outputs_stay_in_integers() {
+    let (mut b, input) = Builder::new(&[1, 4, 8, 8]);
+    let x = b.quantised(input, 0.01, 0);
+    let x = b.conv(x, 6, 3, 1, 1);
+    let x = b.quantised(x, 0.03, 9);
+    let pool_spec = PoolSpec {
+        data_format: DataFormat::NCHW,
+        kernel_shape: tvec!(2, 2),
+        padding: PaddingSpec::Valid,
+        dilations: None,
+        strides: Some(tvec!(2, 2)),
+        input_channels: 6,
+        output_channels: 6,
+    };
+    let x = b.wire(
+        MaxPool {
+            pool_spec,
+            with_index_outputs: None,
+        },
+        &[x],
+    );
+    let x = b.quantised(x, 0.03, 9);
+    let shape = |dims: &[usize]| dims.iter().map(|d| d.to_dim()).collect::<TVec<_>>();
+    let x = b.wire(AxisOp::Reshape(1, shape(&[6, 4, 4]), shape(&[96])), &[x]);
+    let output = b.quantised(x, 0.03, 9);
+    b.check(output, 2, 0, 0.031);
+}
+
+#[test]
+fn what_is_not_quantised_stays() {
+    let (mut b, input) = Builder::new(&[1, 3, 6, 6]);
+    let x = b.conv(input, 4, 3, 1, 1);
+    let x = b.prelu(x);
+    let x = b.quantised(x, 0.01, -60);
+    let x = b.conv(x, 4, 1, 1, 1);
+    let output = b.relu(x);
+    b.check(output, 0, 4, 1e-5);
+}

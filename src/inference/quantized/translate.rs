@@ -1,0 +1,212 @@
+//! From a model with quantisation pairs to one with integer operations.
+//!
+//! The new model is built from its outputs backwards, on demand: an outlet is wanted either as it
+//! was (*plain*) or as bytes with channels last (*bytes*), and each is made once. What nobody
+//! wants, such as weights in floating point, is left behind.
+
+use std::collections::HashMap;
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::konst::Const;
+use tract_onnx::tract_core::ops::quant::{DequantizeLinearF32, quantize_linear_i8};
+use tract_onnx::tract_core::ops::source::TypedSource;
+
+use super::Report;
+use super::encoding::{Encoding, dequantizer, quantizer};
+use super::ops::QuantizeImage;
+use crate::kernels::{Kernels, Shape};
+
+/// A tensor of the new model, `[images, height, width, channels]` of i8.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bytes {
+    pub(super) wire: OutletId,
+    pub(super) shape: Shape,
+    pub(super) encoding: Encoding,
+}
+
+/// A translation under way.
+pub(super) struct Translator<'a> {
+    pub(super) old: &'a TypedModel,
+    pub(super) new: TypedModel,
+    pub(super) kernels: Kernels,
+    plain: HashMap<OutletId, OutletId>,
+    bytes: HashMap<OutletId, Option<Bytes>>,
+    pub(super) report: Report,
+}
+
+/// The rewritten form of `model` and what became of it.
+pub(super) fn translate(model: &TypedModel, kernels: Kernels) -> TractResult<(TypedModel, Report)> {
+    let mut translator = Translator {
+        old: model,
+        new: TypedModel::default(),
+        kernels,
+        plain: HashMap::new(),
+        bytes: HashMap::new(),
+        report: Report::default(),
+    };
+    translator.new.symbols = model.symbols.clone();
+    for &input in model.input_outlets()? {
+        translator.plain(input)?;
+    }
+    let mut outputs = Vec::new();
+    for &output in model.output_outlets()? {
+        let wire = translator.plain(output)?;
+        outputs.push(wire);
+        if let Some(label) = model.outlet_label(output) {
+            translator.new.set_outlet_label(wire, label.to_owned())?;
+        }
+    }
+    translator.new.select_output_outlets(&outputs)?;
+    Ok((translator.new, translator.report))
+}
+
+impl Translator<'_> {
+    /// The outlet as it was.
+    fn plain(&mut self, outlet: OutletId) -> TractResult<OutletId> {
+        if let Some(&wire) = self.plain.get(&outlet) {
+            return Ok(wire);
+        }
+        let node = self.old.node(outlet.node);
+        if let Some(wire) = self.dequantize(node)? {
+            self.plain.insert(outlet, wire);
+            return Ok(wire);
+        }
+        let fact = &node.outputs[outlet.slot].fact;
+        let wires = if node.op_is::<TypedSource>() {
+            tvec!(self.new.add_source(&*node.name, fact.clone())?)
+        } else if let Some(konst) = &fact.konst {
+            tvec!(
+                self.new
+                    .wire_node(&*node.name, Const::new(konst.clone())?, &[])?[0]
+            )
+        } else {
+            let inputs = node
+                .inputs
+                .iter()
+                .map(|&i| self.plain(i))
+                .collect::<TractResult<TVec<_>>>()?;
+            let border = quantizer(node).is_some() || dequantizer(self.old, node)?.is_some();
+            if !border && !node.op_is::<AxisOp>() {
+                self.report.float.push(node.name.clone());
+            }
+            self.new.wire_node(&*node.name, node.op.clone(), &inputs)?
+        };
+        for (slot, &wire) in wires.iter().enumerate() {
+            self.plain.insert(OutletId::new(node.id, slot), wire);
+        }
+        self.plain
+            .get(&outlet)
+            .copied()
+            .context("a node without that outlet")
+    }
+
+    /// Wires a node that turns bytes of the new model to real numbers.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "scales are f32 in the model"
+    )]
+    fn dequantize(&mut self, node: &TypedNode) -> TractResult<Option<OutletId>> {
+        let Some(encoding) = dequantizer(self.old, node)? else {
+            return Ok(None);
+        };
+        let Some(bytes) = self.bytes(node.inputs[0])? else {
+            return Ok(None);
+        };
+        let op = DequantizeLinearF32::new(encoding.scale as f32, encoding.zero.into());
+        let real = self.new.wire_node(&*node.name, op, &[bytes.wire])?;
+        let wire = self.restore(&node.name, real[0], &node.outputs[0].fact)?;
+        Ok(Some(wire))
+    }
+
+    /// Brings `wire` from channels last to the shape of `fact`.
+    fn restore(&mut self, name: &str, wire: OutletId, fact: &TypedFact) -> TractResult<OutletId> {
+        let mut wire = wire;
+        let shape = self.new.outlet_fact(wire)?.shape.to_tvec();
+        if shape[1..3].iter().any(|d| !d.is_one()) {
+            let name = format!("{name}.channels_first");
+            wire = self.new.wire_node(name, AxisOp::Move(3, 1), &[wire])?[0];
+        }
+        let shape = self.new.outlet_fact(wire)?.shape.to_tvec();
+        if shape[..] != fact.shape[..] {
+            let reshape = AxisOp::Reshape(0, shape, fact.shape.to_tvec());
+            wire = self
+                .new
+                .wire_node(format!("{name}.shape"), reshape, &[wire])?[0];
+        }
+        Ok(wire)
+    }
+
+    /// The outlet, which holds bytes, as signed bytes with channels last; `None` for what cannot
+    /// be had in that form.
+    pub(super) fn bytes(&mut self, outlet: OutletId) -> TractResult<Option<Bytes>> {
+        if let Some(&bytes) = self.bytes.get(&outlet) {
+            return Ok(bytes);
+        }
+        let node = self.old.node(outlet.node);
+        let made = match quantizer(node) {
+            None => None,
+            Some(encoding) => match self.quantized(&node.name, node.inputs[0], encoding)? {
+                Some(bytes) => Some(bytes),
+                None => self.border(node, encoding)?,
+            },
+        };
+        self.bytes.insert(outlet, made);
+        Ok(made)
+    }
+
+    /// Quantises a real tensor of the new model: the border between tract and the kernels.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "scales are f32 in the model"
+    )]
+    fn border(&mut self, node: &TypedNode, encoding: Encoding) -> TractResult<Option<Bytes>> {
+        let fact = self.old.outlet_fact(node.inputs[0])?.clone();
+        let Some(shape) = image_shape(&fact) else {
+            return Ok(None);
+        };
+        let mut wire = self.plain(node.inputs[0])?;
+        let name = &node.name;
+        let steps = encoding.scale.recip() as f32;
+        if fact.rank() == 4 && fact.datum_type == f32::datum_type() {
+            let op = QuantizeImage {
+                steps,
+                zero: encoding.zero,
+            };
+            wire = self.new.wire_node(&**name, op, &[wire])?[0];
+        } else if fact.rank() == 2 {
+            wire =
+                self.new
+                    .wire_node(&**name, quantize_linear_i8(steps, encoding.zero), &[wire])?[0];
+            for axis in 1..3 {
+                let name = format!("{name}.axis_{axis}");
+                wire = self.new.wire_node(name, AxisOp::Add(1), &[wire])?[0];
+            }
+        } else {
+            return Ok(None);
+        }
+        Ok(Some(Bytes {
+            wire,
+            shape,
+            encoding,
+        }))
+    }
+}
+
+/// The shape of `[images, channels, height, width]` or `[images, channels]`.
+fn image_shape(fact: &TypedFact) -> Option<Shape> {
+    let dims = fact.shape.as_concrete()?;
+    match dims {
+        [_, channels, height, width] => Some(Shape {
+            height: *height,
+            width: *width,
+            channels: *channels,
+        }),
+        [_, channels] => Some(Shape {
+            height: 1,
+            width: 1,
+            channels: *channels,
+        }),
+        _ => None,
+    }
+}

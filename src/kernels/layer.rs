@@ -1,0 +1,155 @@
+//! Layers prepared for one instruction set: weights in the order in which its kernel reads them.
+
+use super::geometry::Window;
+use super::isa::Isa;
+use super::requant::{LANES, Requant};
+
+/// Depths of packed dense weights are multiples of this.
+pub(super) const DEPTH: usize = 16;
+
+/// A convolution over all channels, or a fully connected layer, whose window of input values is
+/// one row of `depth` values in the order vertical, horizontal, channel.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Dense {
+    pub(super) isa: Isa,
+    pub(super) window: Window,
+    pub(super) inputs: usize,
+    /// Length of a row padded to [`DEPTH`].
+    pub(super) depth: usize,
+    /// `[block of LANES outputs][depth / group][output in block][group]`.
+    pub(super) weights: Vec<i8>,
+    pub(super) requant: Requant,
+    pub(super) input_zero: i8,
+}
+
+impl Dense {
+    /// Packs `weights`, `[output][vertical][horizontal][input]` in -127..=127, for `isa`.
+    ///
+    /// # Panics
+    /// If the number of weights is not outputs x window x inputs.
+    pub fn new(
+        isa: Isa,
+        window: Window,
+        inputs: usize,
+        weights: &[i8],
+        input_zero: i8,
+        mut requant: Requant,
+    ) -> Dense {
+        let row = window.taps() * inputs;
+        let outputs = requant.channels();
+        assert_eq!(weights.len(), outputs * row, "weights of a dense layer");
+        let depth = row.next_multiple_of(DEPTH);
+        let group = isa.group();
+        let mut packed = Vec::with_capacity(outputs.next_multiple_of(LANES) * depth);
+        for block in (0..outputs).step_by(LANES) {
+            for start in (0..depth).step_by(group) {
+                for o in block..block + LANES {
+                    packed.extend((start..start + group).map(|k| {
+                        if o < outputs && k < row {
+                            weights[o * row + k]
+                        } else {
+                            0
+                        }
+                    }));
+                }
+            }
+        }
+        let offset = i32::from(input_zero) + if isa.is_unsigned() { 128 } else { 0 };
+        for (o, weights) in weights.chunks_exact(row.max(1)).enumerate() {
+            let sum: i32 = weights.iter().map(|&w| i32::from(w)).sum();
+            requant.shift_bias(o, -offset * sum);
+        }
+        Dense {
+            isa,
+            window,
+            inputs,
+            depth,
+            weights: packed,
+            requant,
+            input_zero,
+        }
+    }
+
+    /// The window that slides over the input.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Input and output channels.
+    pub fn channels(&self) -> (usize, usize) {
+        (self.inputs, self.requant.channels())
+    }
+
+    /// Weight of output `o` at position `k` of its row.
+    pub(super) fn weight(&self, o: usize, k: usize) -> i8 {
+        let group = self.isa.group();
+        let block = o / LANES * LANES * self.depth;
+        self.weights[block + k / group * group * LANES + o % LANES * group + k % group]
+    }
+}
+
+/// A convolution of each channel on its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Depthwise {
+    pub(super) isa: Isa,
+    pub(super) window: Window,
+    /// `[vertical][horizontal][channel]`, channels padded to [`LANES`].
+    pub(super) weights: Vec<i8>,
+    pub(super) requant: Requant,
+    pub(super) input_zero: i8,
+}
+
+impl Depthwise {
+    /// Packs `weights`, `[vertical][horizontal][channel]` in -127..=127, for `isa`.
+    ///
+    /// # Panics
+    /// If the number of weights is not window x channels.
+    pub fn new(
+        isa: Isa,
+        window: Window,
+        weights: &[i8],
+        input_zero: i8,
+        mut requant: Requant,
+    ) -> Depthwise {
+        let channels = requant.channels();
+        assert_eq!(
+            weights.len(),
+            window.taps() * channels,
+            "weights of a depthwise layer"
+        );
+        let padded = channels.next_multiple_of(LANES);
+        let mut packed = vec![0; window.taps() * padded];
+        for (from, to) in weights
+            .chunks_exact(channels)
+            .zip(packed.chunks_exact_mut(padded))
+        {
+            to[..channels].copy_from_slice(from);
+        }
+        for c in 0..channels {
+            let sum: i32 = weights
+                .iter()
+                .skip(c)
+                .step_by(channels)
+                .map(|&w| i32::from(w))
+                .sum();
+            requant.shift_bias(c, -i32::from(input_zero) * sum);
+        }
+        Depthwise {
+            isa,
+            window,
+            weights: packed,
+            requant,
+            input_zero,
+        }
+    }
+
+    /// The window that slides over the input.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Channels, of the input as of the output.
+    pub fn channels(&self) -> usize {
+        self.requant.channels()
+    }
+}

@@ -1,0 +1,267 @@
+//! Requantisation: how a 32-bit sum becomes an 8-bit activation.
+//!
+//! The arithmetic is integer throughout and chosen so that every instruction set has it: 16-bit
+//! lanes, one rounding multiplication (`SQRDMULH`, `VPMULHRSW`), saturating additions. For the sum
+//! `s` of channel `c`, with `sat16` and `sat8` saturating and `>>` rounding towards minus infinity:
+//!
+//! 1. `t = s + bias[c]`, wrapping;
+//! 2. `a = sat16(t << shift[c])`, wrapping, or `sat16(t >> -shift[c])` for a negative shift;
+//! 3. `m = negative[c]` if `a < 0`, else `positive[c]`; `v = (a * m + 2^14) >> 15`;
+//! 4. with a residual `r`: `v = sat16(v + ((((r - zero) << 7) * multiplier + 2^14) >> 15))`;
+//! 5. `v = sat16(v + offset)`;
+//! 6. `q = sat8(v >> 5)`, then brought into `low..=high`.
+//!
+//! `bias` carries the half that makes the shift of step 2 round, `offset` the zero point of the
+//! output and the half for step 6. After step 3 a unit of `v` is 1/32 of an output step: the two
+//! roundings cost less than 1/500 of the noise that rounding to eight bits makes anyway.
+
+/// Output channels that one vector step covers; per-channel tables are padded to a multiple of it.
+pub const LANES: usize = 16;
+
+/// Bits below one output step in the 16-bit stage.
+const FRACTION: i32 = 5;
+
+/// What a layer does to its sums, in real numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Epilogue<'a> {
+    /// Bias per output channel, in units of the sum.
+    pub bias: &'a [i32],
+    /// Output steps per unit of the sum, per output channel: input scale times weight scale over
+    /// output scale. Positive.
+    pub scale: &'a [f64],
+    /// Factor for negative sums per output channel (PReLU); `None` for none.
+    pub slope: Option<&'a [f32]>,
+    /// Zero point of the output.
+    pub zero_point: i8,
+    /// Least and greatest output, for ReLU and ReLU6; -128 and 127 otherwise.
+    pub range: (i8, i8),
+    /// What is added after the activation, if anything.
+    pub residual: Option<Residual>,
+}
+
+/// A tensor of the output's shape that is added to it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Residual {
+    /// Output steps per step of the residual, in `0.0..4.0`.
+    pub scale: f64,
+    /// Zero point of the residual.
+    pub zero_point: i8,
+}
+
+/// The integer form of an [`Epilogue`]; see the module for the arithmetic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Requant {
+    pub(super) channels: usize,
+    pub(super) bias: Vec<i32>,
+    pub(super) shift: Vec<i32>,
+    pub(super) positive: Vec<i16>,
+    pub(super) negative: Vec<i16>,
+    pub(super) select: bool,
+    pub(super) offset: i16,
+    pub(super) low: i8,
+    pub(super) high: i8,
+    /// Multiplier and zero point of the residual.
+    pub(super) residual: Option<(i16, i8)>,
+}
+
+impl Requant {
+    /// Works out shifts and multipliers.
+    ///
+    /// # Panics
+    /// If the slices differ in length or the residual's scale is not in `0.0..4.0`.
+    pub fn new(epilogue: &Epilogue) -> Requant {
+        let channels = epilogue.bias.len();
+        assert_eq!(channels, epilogue.scale.len(), "one scale per channel");
+        assert!(
+            epilogue.slope.is_none_or(|s| s.len() == channels),
+            "one slope per channel"
+        );
+        let padded = channels.next_multiple_of(LANES);
+        let mut requant = Requant {
+            channels,
+            bias: vec![0; padded],
+            shift: vec![0; padded],
+            positive: vec![0; padded],
+            negative: vec![0; padded],
+            select: epilogue.slope.is_some(),
+            offset: (i16::from(epilogue.zero_point) << FRACTION) + (1 << (FRACTION - 1)),
+            low: epilogue.range.0,
+            high: epilogue.range.1,
+            residual: epilogue.residual.map(|r| {
+                assert!((0.0..4.0).contains(&r.scale), "residual scale {}", r.scale);
+                (
+                    to_i16(r.scale * f64::from(1 << (FRACTION + 15 - 7))),
+                    r.zero_point,
+                )
+            }),
+        };
+        for c in 0..channels {
+            let slope = epilogue.slope.map_or(1.0, |s| f64::from(s[c]));
+            let unit = epilogue.scale[c] * f64::from(1 << FRACTION);
+            // Right shift that brings the larger multiplier between 2^14 and 2^15.
+            let right = exponent(unit * slope.abs().max(1.0)).saturating_neg() - 1;
+            let right = right.clamp(-7, 30);
+            let multiplier = unit * f64::powi(2.0, right + 15);
+            requant.shift[c] = -right;
+            requant.positive[c] = to_i16(multiplier);
+            requant.negative[c] = to_i16(multiplier * slope);
+            let half = if right > 0 { 1 << (right - 1) } else { 0 };
+            requant.bias[c] = epilogue.bias[c].wrapping_add(half);
+        }
+        requant
+    }
+
+    /// Output channels.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Whether a residual is added.
+    pub fn has_residual(&self) -> bool {
+        self.residual.is_some()
+    }
+
+    /// The output for the sum `sum` of channel `c`: the definition. `residual` is ignored when
+    /// the layer has none.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "clamped to the range of the type"
+    )]
+    pub fn apply(&self, c: usize, sum: i32, residual: i8) -> i8 {
+        let t = sum.wrapping_add(self.bias[c]);
+        let shift = self.shift[c];
+        let t = if shift < 0 { t >> -shift } else { t << shift };
+        let a = saturate(t);
+        let m = if a < 0 {
+            self.negative[c]
+        } else {
+            self.positive[c]
+        };
+        let mut v = multiply(a, m);
+        if let Some((multiplier, zero)) = self.residual {
+            let r = (i16::from(residual) - i16::from(zero)) << 7;
+            v = v.saturating_add(multiply(r, multiplier));
+        }
+        let v = v.saturating_add(self.offset) >> FRACTION;
+        let q = v.clamp(i16::from(i8::MIN), i16::from(i8::MAX)) as i8;
+        q.max(self.low).min(self.high)
+    }
+
+    /// Brings results into the range of the output: the end of step 6 for a whole tensor.
+    pub(super) fn limit(&self, output: &mut [i8]) {
+        if (self.low, self.high) != (i8::MIN, i8::MAX) {
+            output
+                .iter_mut()
+                .for_each(|q| *q = (*q).max(self.low).min(self.high));
+        }
+    }
+
+    /// Adds to the bias of one channel: how a zero point of the input is taken out of sums over
+    /// raw bytes.
+    pub(super) fn shift_bias(&mut self, c: usize, by: i32) {
+        self.bias[c] = self.bias[c].wrapping_add(by);
+    }
+}
+
+/// `(a * m + 2^14) >> 15`; `m` is never -32768, so the result fits.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the product of two 16-bit numbers over 2^15"
+)]
+fn multiply(a: i16, m: i16) -> i16 {
+    ((i32::from(a) * i32::from(m) + (1 << 14)) >> 15) as i16
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "clamped to the range of the type"
+)]
+fn saturate(t: i32) -> i16 {
+    t.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "clamped to the range of the type"
+)]
+fn to_i16(x: f64) -> i16 {
+    x.round().clamp(-32767.0, 32767.0) as i16
+}
+
+/// The `e` with `2^e <= x < 2^(e+1)`; very small for zero.
+#[expect(clippy::cast_possible_truncation, reason = "exponents of f64 fit")]
+fn exponent(x: f64) -> i32 {
+    if x > 0.0 {
+        x.log2().floor() as i32
+    } else {
+        i32::MIN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(scale: f64, slope: f32, zero_point: i8, sum: i32) {
+        let requant = Requant::new(&Epilogue {
+            bias: &[0],
+            scale: &[scale],
+            slope: Some(&[slope]),
+            zero_point,
+            range: (-128, 127),
+            residual: None,
+        });
+        let real = f64::from(sum) * scale * if sum < 0 { f64::from(slope) } else { 1.0 };
+        let real = (real + f64::from(zero_point)).clamp(-128.0, 127.0);
+        let got = f64::from(requant.apply(0, sum, 0));
+        assert!((got - real).abs() < 0.5 + 1.0 / 16.0, "{real} became {got}");
+    }
+
+    #[test]
+    fn the_result_is_the_real_number_rounded() {
+        for scale in [1e-6, 3.1e-4, 0.0019, 0.01, 0.25, 1.0, 3.0] {
+            for sum in [
+                0, 1, -1, 77, -77, 4096, -5000, 60_000, -60_000, 2_000_000, -2_000_000,
+            ] {
+                for slope in [1.0, 0.25, -0.3, 1.5] {
+                    // Beyond 1024 output steps a negative sum saturates before its slope.
+                    if f64::from(sum) * scale > -1000.0 {
+                        check(scale, slope, 0, sum);
+                        check(scale, slope, -128, sum);
+                        check(scale, slope, 99, sum);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_channel_of_scale_zero_gives_the_zero_point() {
+        let requant = Requant::new(&Epilogue {
+            bias: &[5],
+            scale: &[0.0],
+            slope: None,
+            zero_point: -7,
+            range: (-128, 127),
+            residual: None,
+        });
+        assert_eq!(requant.apply(0, 1 << 20, 0), -7);
+    }
+
+    #[test]
+    fn a_residual_is_added_after_the_activation() {
+        let requant = Requant::new(&Epilogue {
+            bias: &[0],
+            scale: &[0.01],
+            slope: Some(&[0.5]),
+            zero_point: 3,
+            range: (-128, 127),
+            residual: Some(Residual {
+                scale: 0.75,
+                zero_point: -4,
+            }),
+        });
+        // -2000 * 0.01 * 0.5 + (36 + 4) * 0.75 + 3
+        assert_eq!(requant.apply(0, -2000, 36), 23);
+    }
+}

@@ -1,0 +1,238 @@
+//! Every instruction set of this machine gives the bytes of the scalar kernels.
+//!
+//! One thread and no test harness, so that it also runs under a user-mode emulator; paths that the
+//! machine lacks are named as skipped. `SEEDS` sets the number of random cases per kernel.
+
+#[path = "../src/kernels/mod.rs"]
+#[allow(dead_code, unused_imports, missing_docs, unreachable_pub)]
+mod kernels;
+
+use kernels::{
+    Dense, Depthwise, Epilogue, Isa, Kernels, Requant, Residual, Scratch, Shape, Window,
+};
+
+/// Xorshift generator.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 >> 16
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % end as u64).expect("below a usize")
+    }
+
+    fn one_of<T: Copy>(&mut self, values: &[T]) -> T {
+        values[self.below(values.len())]
+    }
+
+    fn byte(&mut self) -> i8 {
+        self.next().to_le_bytes()[0].cast_signed()
+    }
+
+    /// Bytes, at times all extreme.
+    fn bytes(&mut self, count: usize, least: i8) -> Vec<i8> {
+        let extreme = self.below(4) == 0;
+        let ends = [least, 127];
+        (0..count)
+            .map(|_| {
+                if extreme {
+                    self.one_of(&ends)
+                } else {
+                    self.byte().max(least)
+                }
+            })
+            .collect()
+    }
+
+    fn real(&mut self) -> f64 {
+        let bits = u32::try_from(self.below(1 << 20)).expect("twenty bits");
+        f64::from(bits) / f64::from(1 << 20)
+    }
+}
+
+/// One random layer: what is common to both kinds.
+struct Case {
+    shape: Shape,
+    window: Window,
+    outputs: usize,
+    bias: Vec<i32>,
+    scale: Vec<f64>,
+    slope: Option<Vec<f32>>,
+    zero_point: i8,
+    range: (i8, i8),
+    residual: Option<Residual>,
+}
+
+impl Case {
+    fn random(random: &mut Random) -> Case {
+        let kernel = random.one_of(&[[1, 1], [1, 1], [3, 3], [3, 3], [5, 5], [2, 3], [7, 1]]);
+        let pad = |random: &mut Random| if kernel == [1, 1] { 0 } else { random.below(3) };
+        let stride = random.one_of(&[1, 1, 2, 3]);
+        let window = Window {
+            kernel,
+            stride: [
+                stride,
+                if kernel == [1, 1] {
+                    stride
+                } else {
+                    random.one_of(&[1, 2])
+                },
+            ],
+            before: [pad(random), pad(random)],
+            after: [pad(random), pad(random)],
+        };
+        let channels =
+            |random: &mut Random| random.one_of(&[1, 3, 4, 10, 16, 16, 17, 31, 32, 48, 64, 80]);
+        let shape = Shape {
+            height: kernel[0] + random.below(9),
+            width: kernel[1] + random.below(9),
+            channels: channels(random),
+        };
+        let outputs = channels(random);
+        let size = random.one_of(&[1e-5, 1e-3, 3e-2, 1.0]);
+        let zero_point = random.one_of(&[-128, -7, 0, 5, 127]);
+        let pick = random.below(4);
+        let slopes = |random: &mut Random| f32::from(random.byte()) / 64.0;
+        Case {
+            shape,
+            window,
+            outputs,
+            bias: (0..outputs)
+                .map(|_| i32::from(random.byte()) * 99)
+                .collect(),
+            scale: (0..outputs).map(|_| size * (0.1 + random.real())).collect(),
+            slope: (pick < 2).then(|| (0..outputs).map(|_| slopes(random)).collect()),
+            zero_point,
+            range: random.one_of(&[(-128, 127), (zero_point, 127), (-100, 99)]),
+            residual: (pick.is_multiple_of(2)).then(|| Residual {
+                scale: random.real() * 3.9,
+                zero_point: random.byte(),
+            }),
+        }
+    }
+
+    fn requant(&self) -> Requant {
+        Requant::new(&Epilogue {
+            bias: &self.bias,
+            scale: &self.scale,
+            slope: self.slope.as_deref(),
+            zero_point: self.zero_point,
+            range: self.range,
+            residual: self.residual,
+        })
+    }
+}
+
+fn check_dense(kernels: Kernels, seed: u64) -> Result<usize, String> {
+    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let case = Case::random(&mut random);
+    let (shape, window) = (case.shape, case.window);
+    let weights = random.bytes(case.outputs * window.taps() * shape.channels, -127);
+    let input = random.bytes(shape.volume(), -128);
+    let zero = random.byte();
+    let [height, width] = window.output(shape);
+    let residual = case
+        .residual
+        .map(|_| random.bytes(height * width * case.outputs, -128));
+    let run = |kernels: Kernels| {
+        let isa = kernels.isa();
+        let layer = Dense::new(isa, window, shape.channels, &weights, zero, case.requant());
+        let mut output = vec![99; height * width * case.outputs];
+        let mut scratch = Scratch::default();
+        kernels.dense(
+            &layer,
+            &input,
+            shape,
+            residual.as_deref(),
+            &mut output,
+            &mut scratch,
+        );
+        output
+    };
+    compare(
+        &run(kernels),
+        &run(scalar()),
+        &format!("dense {shape:?} {window:?} seed {seed}"),
+    )
+}
+
+fn check_depthwise(kernels: Kernels, seed: u64) -> Result<usize, String> {
+    let mut random = Random(seed.wrapping_mul(0xD1B5_4A32_D192_ED03) | 1);
+    let mut case = Case::random(&mut random);
+    case.shape.channels = case.outputs;
+    let (shape, window) = (case.shape, case.window);
+    let weights = random.bytes(window.taps() * shape.channels, -127);
+    let input = random.bytes(shape.volume(), -128);
+    let zero = random.byte();
+    let [height, width] = window.output(shape);
+    let residual = case
+        .residual
+        .map(|_| random.bytes(height * width * case.outputs, -128));
+    let run = |kernels: Kernels| {
+        let layer = Depthwise::new(kernels.isa(), window, &weights, zero, case.requant());
+        let mut output = vec![99; height * width * case.outputs];
+        let mut scratch = Scratch::default();
+        kernels.depthwise(
+            &layer,
+            &input,
+            shape,
+            residual.as_deref(),
+            &mut output,
+            &mut scratch,
+        );
+        output
+    };
+    compare(
+        &run(kernels),
+        &run(scalar()),
+        &format!("depthwise {shape:?} {window:?} seed {seed}"),
+    )
+}
+
+fn scalar() -> Kernels {
+    Kernels::new(Isa::Scalar).expect("every machine runs plain code")
+}
+
+/// Number of bytes compared.
+fn compare(got: &[i8], expected: &[i8], what: &str) -> Result<usize, String> {
+    match got.iter().zip(expected).position(|(a, b)| a != b) {
+        Some(at) => Err(format!("{what}: {} for {} at {at}", got[at], expected[at])),
+        None => Ok(got.len()),
+    }
+}
+
+fn main() {
+    let seeds = std::env::var("SEEDS")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(400);
+    let mut failed = false;
+    for isa in Isa::ALL.into_iter().filter(|&isa| isa != Isa::Scalar) {
+        let Some(kernels) = Kernels::new(isa) else {
+            println!("{isa}: skipped, this machine lacks it");
+            continue;
+        };
+        type Check = fn(Kernels, u64) -> Result<usize, String>;
+        let checks: [(&str, Check); 2] = [("dense", check_dense), ("depthwise", check_depthwise)];
+        for (name, check) in checks {
+            match (1..=seeds)
+                .map(|seed| check(kernels, seed))
+                .sum::<Result<usize, String>>()
+            {
+                Ok(bytes) => println!("{isa}: {name}: {bytes} bytes agree in {seeds} cases"),
+                Err(difference) => {
+                    failed = true;
+                    println!("{isa}: {name}: FAILED {difference}");
+                }
+            }
+        }
+    }
+    if failed {
+        std::process::exit(1);
+    }
+}
