@@ -17,9 +17,12 @@ const ALLOCATOR: [(&str, &str); 2] = [
 fn main() -> ExitCode {
     let cli = Cli::parse();
     settle_allocator();
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"))
-        .filter_module("tract_onnx", log::LevelFilter::Error)
-        .init();
+    let mut log =
+        env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"));
+    for library in ["tract_core", "tract_hir", "tract_linalg", "tract_onnx"] {
+        log.filter_module(library, log::LevelFilter::Error);
+    }
+    log.init();
     match cli::run(cli) {
         Ok(code) => code,
         Err(error) => {

@@ -1,5 +1,5 @@
 //! The rooms use each other in one direction only.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -84,10 +84,12 @@ pub(super) fn run(
 
 fn detector(setup: &Setup) -> Result<String> {
     let detector = setup.detector()?;
+    let arithmetic = detector.arithmetic().map(ToString::to_string);
     Ok(format!(
-        "{} from {}",
+        "{} from {}; {}",
         detector.name(),
-        setup.models().origin()
+        setup.models().origin(),
+        arithmetic.unwrap_or_default()
     ))
 }
 
@@ -95,10 +97,11 @@ fn embedder(setup: &Setup) -> Result<String> {
     let (embedder, id) = setup.embedder()?;
     let gallery = setup.gallery(&embedder, id.clone())?;
     Ok(format!(
-        "{} ({id}), {} components, threshold of a search in one template {:.3}",
+        "{} ({id}), {} components, threshold of a search in one template {:.3}; {}",
         embedder.name(),
         embedder.size(),
-        gallery.threshold()
+        gallery.threshold(),
+        embedder.arithmetic()
     ))
 }
 

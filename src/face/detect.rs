@@ -1,7 +1,7 @@
 //! Finding faces: a YuNet-style network, its boxes and five landmarks.
 
 use crate::image::{Fit, Point, RgbImage};
-use crate::inference::{DetectionSpec, ModelError, ModelFile, Network, Outputs};
+use crate::inference::{DetectionSpec, ModelError, ModelFile, Network, Outputs, Report};
 
 /// Cell sizes of the network's three grids, in pixels of its input.
 const STRIDES: [usize; 3] = [8, 16, 32];
@@ -102,6 +102,11 @@ impl Detector {
         );
         detector.detect(&RgbImage::new(width.max(1), height.max(1)))?;
         Ok(detector)
+    }
+
+    /// How much of the network runs in integers.
+    pub fn arithmetic(&self) -> Option<&Report> {
+        self.networks.last().map(Network::arithmetic)
     }
 
     /// Name of the model.

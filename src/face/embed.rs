@@ -2,7 +2,7 @@
 
 use super::align::{AlignedFace, SIDE};
 use super::embedding::Embedding;
-use crate::inference::{L1HeadSpec, ModelError, ModelFile, ModelSpec, Network};
+use crate::inference::{L1HeadSpec, ModelError, ModelFile, ModelSpec, Network, Report};
 
 /// Turns aligned faces into embeddings.
 pub struct Embedder {
@@ -68,6 +68,11 @@ impl Embedder {
     /// The model's description.
     pub fn spec(&self) -> &ModelSpec {
         &self.spec
+    }
+
+    /// How much of the network runs in integers.
+    pub fn arithmetic(&self) -> &Report {
+        self.network.arithmetic()
     }
 
     /// Components of an embedding.

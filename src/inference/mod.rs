@@ -18,3 +18,4 @@ pub use manifest::{
 };
 pub use models::{ModelFile, Models};
 pub use network::{Network, Outputs};
+pub use quantized::Report;

@@ -7,6 +7,7 @@ use tract_onnx::tract_hir::internal::DimLike;
 
 use super::error::ModelError;
 use super::manifest::{Channels, InputSpec};
+use super::quantized::{Report, rewrite};
 use crate::image::RgbImage;
 
 /// Operator sets of ONNX that tract is tested with.
@@ -22,6 +23,7 @@ pub struct Network {
     width: usize,
     height: usize,
     outputs: Vec<String>,
+    arithmetic: Report,
 }
 
 /// What a network gave, by the names of its outputs.
@@ -64,8 +66,7 @@ impl Network {
             .with_input_fact(0, fact)
             .and_then(InferenceModelExt::into_typed)
             .map_err(refused)?;
-        let report = super::quantized::rewrite(&mut model).map_err(refused)?;
-        log::debug!("{name}: {report}");
+        let arithmetic = rewrite(&mut model).map_err(refused)?;
         let plan = model
             .into_optimized()
             .and_then(IntoRunnable::into_runnable)
@@ -86,7 +87,13 @@ impl Network {
             width,
             height,
             outputs,
+            arithmetic,
         })
+    }
+
+    /// How much of the network runs in integers, and by name what does not.
+    pub fn arithmetic(&self) -> &Report {
+        &self.arithmetic
     }
 
     /// Width and height in pixels of the images that it takes.

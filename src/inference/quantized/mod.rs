@@ -24,12 +24,12 @@ use crate::kernels::Kernels;
 
 /// What became of a model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Report {
+pub struct Report {
     /// Operations that run in integers.
-    pub(crate) fused: usize,
+    pub fused: usize,
     /// Names of the nodes that stay with tract, other than constants, changes of layout and the
     /// conversions at the border.
-    pub(crate) float: Vec<String>,
+    pub float: Vec<String>,
 }
 
 impl fmt::Display for Report {
@@ -37,13 +37,7 @@ impl fmt::Display for Report {
         write!(f, "{} operations in integers, ", self.fused)?;
         match &self.float[..] {
             [] => f.write_str("none left in floating point"),
-            [first, ..] => {
-                write!(
-                    f,
-                    "{} left in floating point, the first {first:?}",
-                    self.float.len()
-                )
-            }
+            names => write!(f, "{} in floating point: {}", names.len(), names.join(", ")),
         }
     }
 }
