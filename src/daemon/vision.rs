@@ -175,7 +175,7 @@ impl Vision {
         (self.frames, self.since) = (0, Instant::now());
         let dropped = slot.replaced() + self.progress.dropped.load(Ordering::Relaxed);
         self.shared.state.send_modify(|s| {
-            s.frames_per_second = (rate * 10.0).round() / 10.0;
+            s.frames_per_second = rate.round();
             s.frames_dropped = dropped;
         });
     }

@@ -1,0 +1,119 @@
+//! The daemon with a real broker that dies in the middle of a run.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod broker;
+mod door;
+mod support;
+
+use std::collections::BTreeSet;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use broker::{Broker, Line, Message, Subscriber, available, free_port, wait_for};
+use door::{Door, fixture};
+use doorward::config::StoreSection;
+use doorward::store::Store;
+use jiff::Timestamp;
+
+/// Stops the daemon when a test fails.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(door: &Door, args: &[&str]) -> Self {
+        let command = door.command(args);
+        let mut real = Command::new(command.get_program());
+        real.args(command.get_args())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Self(real.spawn().unwrap())
+    }
+
+    /// SIGTERM, and the exit status.
+    fn stop(&mut self) -> Option<i32> {
+        Command::new("kill")
+            .arg(self.0.id().to_string())
+            .status()
+            .unwrap();
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn events(messages: &[Message]) -> BTreeSet<String> {
+    let events = messages
+        .iter()
+        .filter(|m| m.topic.ends_with("/event") || m.topic.ends_with("/audit"));
+    events
+        .map(|m| m.json()["event_id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_broker_that_restarts_in_a_run_loses_no_event() {
+    if !available(&["mosquitto", "mosquitto_sub", "mosquitto_pub"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let broker = Broker::open(port, folder.path());
+    let line = Line::new(port, true);
+    let subscriber = Subscriber::start(port, &[]);
+    let mqtt = format!("[mqtt]\nhost = \"127.0.0.1\"\nport = {}\n", line.port);
+    let door = Door::new(&mqtt);
+    door.expect(0, &["enroll", "ada", "--photo", &fixture("ada.jpg")]);
+    let clip = fixture("door.mjpeg");
+    let mut daemon = Daemon::start(&door, &["run", "--replay", &clip, "--fast", "--repeat"]);
+    let store = || {
+        let section = StoreSection {
+            path: door.path("door.db"),
+            ..StoreSection::default()
+        };
+        Store::open(&section, Timestamp::now()).unwrap()
+    };
+
+    let is_event = |m: &Message| m.topic.ends_with("/event");
+    let mut received = events(&subscriber.until("the first event", is_event));
+    line.close();
+    received.extend(events(&subscriber.drain(Duration::from_millis(500))));
+    broker.kill();
+    // Recognition goes on: events gather in the outbox.
+    wait_for("events wait", || store().outbox_len().unwrap() >= 4);
+
+    let broker = Broker::open(port, folder.path());
+    let second = Subscriber::start(port, &[]);
+    let newest = store().recent(1).unwrap()[0].seq;
+    line.open();
+    let late = second.until("the newest", |m| {
+        (m.topic.ends_with("/event") || m.topic.ends_with("/audit"))
+            && m.json()["seq"].as_u64().unwrap() > newest
+    });
+    received.extend(events(&late));
+    assert_eq!(daemon.stop(), Some(0), "a clean stop");
+    received.extend(events(&second.drain(Duration::from_millis(500))));
+
+    let waiting: Vec<_> = store()
+        .pending(1000)
+        .unwrap()
+        .into_iter()
+        .map(|event| event.event_id)
+        .collect();
+    let stored = store().recent(1000).unwrap();
+    assert!(stored.len() >= 6, "{}", stored.len());
+    for event in stored
+        .iter()
+        .filter(|event| !waiting.contains(&event.event_id))
+    {
+        assert!(
+            received.contains(&event.event_id),
+            "event {} did not arrive",
+            event.seq
+        );
+    }
+    drop(broker);
+}
