@@ -11,6 +11,11 @@ mod pool;
 mod quantise;
 mod requant;
 mod scalar;
+// Only the vector kernels use the shared loops.
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code)
+)]
 mod tile;
 
 #[cfg(target_arch = "x86_64")]
@@ -257,6 +262,7 @@ fn gather(
 }
 
 /// Makes the functions that carry an instruction set into the shared loops.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! entry_points {
     ($features:literal, $tile:ty, $dense:ident $(, $depthwise:ident)?) => {
         #[target_feature(enable = $features)]

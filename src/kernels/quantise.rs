@@ -57,6 +57,17 @@ mod tests {
         assert_eq!(output, [-10, -128, -8, 127, -10, -128]);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_value_is_rounded_to_even_and_saturated(value: f32, zero: i8) {
+            let mut output = [0];
+            quantise(&[value], 1, 0.5, zero, &mut output);
+            let real = (f64::from(value * 0.5)).round_ties_even() + f64::from(zero);
+            let expected = if value.is_nan() { -128.0 } else { real.clamp(-128.0, 127.0) };
+            assert_eq!(f64::from(output[0]), expected);
+        }
+    }
+
     #[test]
     fn every_zero_point_reaches_both_ends() {
         for zero in i8::MIN..=i8::MAX {

@@ -179,9 +179,13 @@ impl Translator<'_> {
             Some(s) if s.len() != outputs => return Ok(None),
             other => other.clone(),
         };
+        let scales: Vec<f64> = units.iter().map(|u| u / encoding.scale).collect();
+        // What the requantisation can express; beyond it lies no network that learnt anything.
+        rule_if!(scales.iter().all(|s| (0.0..2.0).contains(s)));
+        rule_if!(slope.iter().flatten().all(|s| s.abs() <= 2.0));
         let requant = Requant::new(&Epilogue {
             bias: &bias,
-            scale: &units.iter().map(|u| u / encoding.scale).collect::<Vec<_>>(),
+            scale: &scales,
             slope: slope.as_deref(),
             zero_point: encoding.zero,
             range: (
