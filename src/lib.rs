@@ -1,6 +1,6 @@
 //! doorward: a face at the camera becomes a decision on MQTT.
 //!
-//! The rooms, each using only those before it: `image`, `inference`, `face`, `gallery`,
+//! The rooms, each using only those before it: `kernels`, `image`, `inference`, `face`, `gallery`,
 //! `decision`, `pipeline`. At the edges stand `camera`, `store`, `mqtt`; they know the core's
 //! types and never each other. `config`, `setup`, `daemon` and `cli` put them together.
 //! `ARCHITECTURE.md` shows the way of the data.
