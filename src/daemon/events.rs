@@ -18,6 +18,11 @@ use crate::setup::Setup;
 /// systemd-timesyncd makes this file once the clock has been set.
 const CLOCK_SYNCED: &str = "/run/systemd/timesync/synchronized";
 
+/// Whether the system's clock is known to be right.
+pub(super) fn clock_synced() -> bool {
+    Path::new(CLOCK_SYNCED).exists()
+}
+
 /// Makes events of this device and run.
 pub(super) struct EventMaker {
     device_id: String,
@@ -109,7 +114,7 @@ impl EventMaker {
             boot_id: self.boot_id.clone(),
             seq: 0,
             ts: now.to_string(),
-            clock_synced: Path::new(CLOCK_SYNCED).exists(),
+            clock_synced: clock_synced(),
             expires_at: None,
             mode: None,
             claimed_id: None,

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -30,6 +30,9 @@ use vision::Vision;
 
 /// How long a replay's last events may take to reach the broker.
 const LAST_EVENTS: Duration = Duration::from_secs(10);
+
+/// How long the end may wait for what cannot be cancelled.
+const LAST_BREATH: Duration = Duration::from_millis(500);
 
 /// Where events go, besides the store.
 pub trait EventSink: Send {
@@ -114,7 +117,10 @@ pub fn run(setup: Setup, stdout: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(setup, stdout))
+    let result = runtime.block_on(serve(setup, stdout));
+    // A look-up of the broker's name may still hang.
+    runtime.shutdown_timeout(LAST_BREATH);
+    result
 }
 
 async fn serve(setup: Setup, stdout: bool) -> Result<()> {
@@ -167,7 +173,10 @@ async fn serve(setup: Setup, stdout: bool) -> Result<()> {
         spawn("capture", &ended, {
             let (slot, stop) = (Arc::clone(&slot), Arc::clone(&stop));
             let (shared, progress) = (Arc::clone(&shared), Arc::clone(&progress));
-            move || capture(&setup, &slot, &stop, &progress, &shared)
+            move || {
+                capture(&setup, &slot, &stop, &progress, &shared);
+                Ok(())
+            }
         })?,
         spawn("vision", &ended, {
             let slot = Arc::clone(&slot);
@@ -178,7 +187,7 @@ async fn serve(setup: Setup, stdout: bool) -> Result<()> {
     let end = wait_for_end(&ended).await?;
     stop.stop();
     slot.close();
-    let panicked = join(threads);
+    let failure = join(threads);
     if let Some(running) = publisher {
         if end == End::Finished {
             drain(&shared).await;
@@ -186,17 +195,16 @@ async fn serve(setup: Setup, stdout: bool) -> Result<()> {
         shutdown.send_replace(true);
         running.task.await.context("the MQTT task failed")?;
     }
-    anyhow::ensure!(!panicked, "a thread failed; see the log above");
     log::info!("stopped");
-    Ok(())
+    failure
 }
 
 /// A named thread whose end, also by a panic, ends the daemon.
 fn spawn(
     name: &str,
     ended: &Arc<Notify>,
-    work: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>> {
+    work: impl FnOnce() -> Result<()> + Send + 'static,
+) -> Result<JoinHandle<Result<()>>> {
     struct Tell(Arc<Notify>);
     impl Drop for Tell {
         fn drop(&mut self) {
@@ -206,7 +214,7 @@ fn spawn(
     let tell = Tell(Arc::clone(ended));
     let body = move || {
         let _tell = tell;
-        work();
+        work()
     };
     std::thread::Builder::new()
         .name(name.to_owned())
@@ -243,10 +251,12 @@ async fn wait_for_end(ended: &Notify) -> Result<End> {
     Ok(End::Told)
 }
 
-/// Waits for both threads, which do not take long any more. True if one of them panicked.
-fn join(threads: [JoinHandle<()>; 2]) -> bool {
+/// Waits for both threads, which do not take long any more. The first that failed is the error.
+fn join(threads: [JoinHandle<Result<()>>; 2]) -> Result<()> {
     let results = threads.map(JoinHandle::join);
-    results.iter().any(Result::is_err)
+    results
+        .into_iter()
+        .try_for_each(|result| result.unwrap_or_else(|_| bail!("a thread panicked; see the log")))
 }
 
 /// Gives the broker a moment to take the last events of a replay. What it does not take stays in

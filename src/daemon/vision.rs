@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use jiff::Timestamp;
 
+use super::events::clock_synced;
 use super::{Shared, lock};
 use crate::camera::{Latest, Progress, Taken};
 use crate::image::Frame;
@@ -14,6 +15,8 @@ use crate::pipeline::{Pipeline, Step, StepError, Timings};
 
 /// How often the gallery is looked at for changes, and the state is told.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// How often old events leave the audit trail.
+const PRUNING: Duration = Duration::from_secs(3600);
 /// Frames in a row that are no pictures before it is worth a warning again.
 const BAD_FRAMES: u32 = 100;
 
@@ -26,6 +29,7 @@ pub(super) struct Vision {
     bad_frames: u32,
     frames: u32,
     since: Instant,
+    pruned: Option<Instant>,
     timings: Timings,
 }
 
@@ -39,6 +43,7 @@ impl Vision {
             bad_frames: 0,
             frames: 0,
             since: Instant::now(),
+            pruned: None,
             timings: Timings::default(),
         }
     }
@@ -79,15 +84,13 @@ impl Vision {
     }
 
     /// Takes frames until the slot is closed.
-    pub(super) fn run(mut self, slot: &Latest) {
+    ///
+    /// # Errors
+    /// A network or a gallery that fails; nothing will work then.
+    pub(super) fn run(mut self, slot: &Latest) -> Result<()> {
         loop {
             match slot.take(HOUSEKEEPING) {
-                Taken::Frame(frame) => {
-                    if let Err(error) = self.frame(&frame) {
-                        log::error!("recognition failed: {error}");
-                        return;
-                    }
-                }
+                Taken::Frame(frame) => self.frame(&frame).context("recognition failed")?,
                 Taken::TimedOut => {}
                 Taken::Closed => break,
             }
@@ -99,6 +102,7 @@ impl Vision {
             timings: self.timings,
             ..Step::default()
         });
+        Ok(())
     }
 
     fn frame(&mut self, frame: &Frame) -> Result<(), StepError> {
@@ -170,6 +174,7 @@ impl Vision {
         if let Err(error) = self.reload() {
             log::error!("the gallery could not be read again: {error:#}");
         }
+        self.prune();
         #[expect(clippy::cast_precision_loss, reason = "frames of a second")]
         let rate = self.frames as f32 / passed.as_secs_f32();
         (self.frames, self.since) = (0, Instant::now());
@@ -178,5 +183,18 @@ impl Vision {
             s.frames_per_second = rate.round();
             s.frames_dropped = dropped;
         });
+    }
+
+    /// Drops old events from the audit trail, on the word of a clock that was set alone.
+    fn prune(&mut self) {
+        if !clock_synced() || self.pruned.is_some_and(|at| at.elapsed() < PRUNING) {
+            return;
+        }
+        self.pruned = Some(Instant::now());
+        match lock(&self.shared.store).prune(Timestamp::now()) {
+            Ok(0) => {}
+            Ok(events) => log::info!("{events} old events have left the audit trail"),
+            Err(error) => log::error!("the audit trail could not be shortened: {error}"),
+        }
     }
 }
