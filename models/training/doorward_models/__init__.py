@@ -1,0 +1,1 @@
+"""The code that makes the shipped models; `python -m doorward_models --help` lists the commands."""

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from . import calibrate, distill, evaluate, export, manifest, quantise, teacher, workers, zips
+from . import calibrate, distill, evaluate, export, manifest, people, quantise, teacher, workers, zips
 from .networks import Config, cost, fold
 
 TRAINING = Path(__file__).resolve().parent.parent
 CALIBRATION_FACES = 256
 DATA = "50,869 aligned face crops without identity labels (partly for research use), answers of the teacher"
-CALIBRATED_ON = "pairs of different people of the distillation faces"
+CALIBRATED_ON = "pairs of different grown-up people of the distillation faces, without masks"
 LICENCE = "trained by this project; see models/README.md for the data and the teacher"
 
 
@@ -97,19 +97,21 @@ def prepare(a):
     if not a.mean:
         return teacher.normalise
     mean, deviation = np.array(a.mean, np.float32), np.array(a.deviation, np.float32)
-    return lambda x: np.ascontiguousarray(((x.astype(np.float32) - mean) / deviation).transpose(0, 3, 1, 2))
+    return lambda x: ((x.astype(np.float32) - mean) / deviation).transpose(0, 3, 1, 2).copy()
 
 
 def table_of(path: Path, a, images, names) -> calibrate.Table:
     """The calibration table of the model at `path`."""
     known, _ = teacher.load(a.runs / "faces", a.teacher.stem)
-    rows = np.linspace(0, len(known) - 1, min(a.faces, len(known))).astype(int)
+    rows = people.for_calibration(names, people.origins(zips.archives(a.shared)))
+    rows = rows[np.linspace(0, len(rows) - 1, min(a.faces, len(rows))).astype(int)]
     of_teacher = known[rows].astype(np.float32)
     of_teacher /= np.linalg.norm(of_teacher, axis=1, keepdims=True)
-    embeddings = of_teacher
-    if path.stem != a.teacher.stem:
-        embeddings = calibrate.embed(open_model(path), images[rows], description="calibrate", prepare=prepare(a))
-    person = calibrate.people([names[r] for r in rows])
+    if path.stem == a.teacher.stem:
+        embeddings = of_teacher
+    else:
+        embeddings = calibrate.embed(open_model(path), images[rows], prepare=prepare(a))
+    person = people.identities([names[r] for r in rows])
     return calibrate.table(calibrate.impostor_histogram(embeddings, of_teacher, person))
 
 
@@ -130,7 +132,8 @@ def calibrate_models(a):
 
 def arguments() -> argparse.Namespace:
     p = argparse.ArgumentParser(prog="doorward_models", description=__doc__)
-    p.add_argument("--shared", type=Path, default=TRAINING / "../../../shared", help="data and reference models")
+    p.add_argument("--shared", type=Path, default=TRAINING / "../../../shared",
+                   help="data and reference models")
     p.add_argument("--runs", type=Path, default=TRAINING / "runs", help="caches and checkpoints")
     p.add_argument("--models", type=Path, default=TRAINING.parent, help="where shipped models lie")
     p.add_argument("--teacher", type=Path, help="ONNX teacher, by default mbf of --shared")
@@ -147,11 +150,12 @@ def arguments() -> argparse.Namespace:
     command("teacher", teach)
     c = command("distil", distil)
     c.add_argument("--run", default="embedder", help="folder below --runs")
-    c.add_argument("--minutes", type=float, default=100, help="time budget of the whole run, pauses not counted")
+    c.add_argument("--minutes", type=float, default=100, help="of the whole run, pauses not counted")
     c.add_argument("--rate", type=float, default=3e-3, help="peak learning rate")
     c.add_argument("--batch", type=int, default=64, help="per worker")
     c.add_argument("--workers", type=int, default=2, help="processes, one thread each")
-    c.add_argument("--grow", action=argparse.BooleanOptionalAction, default=True, help="start with small images")
+    c.add_argument("--grow", action=argparse.BooleanOptionalAction, default=True,
+                   help="start with small images")
     c.add_argument("--init", type=Path, help="exported model, f32 or int8, to start from")
     c.add_argument("--plan", default="fused", choices=["fused", "mobilefacenet"])
     c.add_argument("--width", type=float, default=1.0)

@@ -5,7 +5,6 @@ counted in a histogram, with a fitted tail below what can be counted. Never look
 """
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 from tqdm import tqdm
@@ -29,14 +28,8 @@ class Table:
     measured_down_to: float
 
 
-def people(names: list[str]) -> np.ndarray:
-    """Known identities: the folder below `glint/` as a number, -1 where nothing is known."""
-    folders = [PurePosixPath(n).parent.as_posix() for n in names]
-    known = {f: i for i, f in enumerate(sorted(f for f in set(folders) if f.startswith("glint/")))}
-    return np.array([known.get(f, -1) for f in folders])
-
-
-def embed(net, images: np.ndarray, batch: int = 64, description: str = "embed", prepare=normalise) -> np.ndarray:
+def embed(net, images: np.ndarray, batch: int = 64, description: str = "embed",
+          prepare=normalise) -> np.ndarray:
     """Unit-norm embeddings float32 [N, D] of uint8 [N, 112, 112, 3] by an ONNX Runtime session.
 
     `prepare` makes the network's input of a batch of images.
@@ -86,8 +79,9 @@ def table(counts: np.ndarray) -> Table:
     at = lambda level: float(np.interp(-np.log(level), -np.log(np.maximum(survival, 1e-30)), edges))
     fitted = np.geomspace(max(floor, 1e-6), 1e-2, 40)
     fit = np.polyfit(np.arctanh([at(level) for level in fitted]), np.log(fitted), 2)
-    similarity = tuple(at(level) if level >= floor else float(np.tanh(_solve(fit, level))) for level in LEVELS)
-    return Table(pairs, LEVELS, tuple(round(s, 4) for s in similarity),
+    tail = lambda level: float(np.tanh(_solve(fit, level)))
+    similarity = tuple(round(at(level) if level >= floor else tail(level), 4) for level in LEVELS)
+    return Table(pairs, LEVELS, similarity,
                  min(level for level in LEVELS if level >= floor))
 
 

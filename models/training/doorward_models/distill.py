@@ -155,8 +155,9 @@ def learn(run: Run, faces: torch.Tensor, rows: np.ndarray, target: targets.Targe
         loss = loss + s.spatial * terms["spatial"]
     run.optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    run.seconds = workers.share_gradients(run.student.parameters(), run.seconds + time.monotonic() - run.clock)
-    run.clock = time.monotonic()
+    now = time.monotonic()
+    run.seconds = workers.share_gradients(run.student.parameters(), run.seconds + now - run.clock)
+    run.clock = now
     torch.nn.utils.clip_grad_norm_(run.student.parameters(), 5.0)
     run.optimiser.step()
     run.step, run.seen = run.step + 1, run.seen + len(rows) * s.workers

@@ -55,9 +55,14 @@ def load(cache: Path) -> tuple[np.ndarray, list[str]]:
     return images, (cache / "names.txt").read_text().splitlines()
 
 
+def archives(shared: Path) -> list[Path]:
+    """The archives of the distillation faces."""
+    return sorted((shared / "data" / "distill").glob("faces_*.zip"))
+
+
 def faces(shared: Path, runs: Path) -> tuple[np.ndarray, list[str]]:
     """The distillation faces of `shared/data/distill`, decoded at the first call."""
     cache = runs / "faces"
     if not (cache / "images.npy").exists():
-        build(sorted((shared / "data" / "distill").glob("faces_*.zip")), cache)
+        build(archives(shared), cache)
     return load(cache)

@@ -48,11 +48,6 @@ def test_blocks_count_every_pair_once(monkeypatch):
     assert whole.sum() == 50 * 49 // 2
 
 
-def test_only_glint_folders_are_identities():
-    names = ["glint/A/0.webp", "utk/1.webp", "glint/B/0.webp", "glint/A/1.webp", "utk/2.webp"]
-    assert calibrate.people(names).tolist() == [0, -1, 1, 0, -1]
-
-
 def test_share_above_a_similarity():
     e = np.array([[1, 0], [0.8, 0.6], [0, 1], [-1, 0]], dtype=np.float32)
     person = np.array([0, 1, 2, 2])

@@ -51,9 +51,10 @@ def export(args: argparse.Namespace) -> None:
 
     folder = args.runs / "detector"
     plain = folder / "detector_f32.onnx"
-    onnx.save(writer.build(writer.load(args.checkpoint or folder / "checkpoint.pt")), plain)
+    onnx.save(writer.build(writer.load(args.checkpoint or folder / "both.pt")), plain)
     scenes = shards.Shard(shards.complete(folder / "shards", args.size)[0])
-    quantise.quantise(plain, args.out, np.asarray(scenes.images[: args.calibrate]))
+    images = np.asarray(scenes.images[: args.calibrate])
+    quantise.quantise(plain, args.out, images, args.method)
     for path in (plain, args.out):
         print(f"{path.name}: {path.stat().st_size} bytes")
 
@@ -67,7 +68,8 @@ def evaluate(args: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m doorward_models.detector", description=__doc__)
-    parser.add_argument("--shared", type=Path, default=REPOSITORY.parent / "shared", help="folder with models/ and data/")
+    shared = REPOSITORY.parent / "shared"
+    parser.add_argument("--shared", type=Path, default=shared, help="folder with models/ and data/")
     parser.add_argument("--runs", type=Path, default=HERE / "runs", help="caches and checkpoints")
     parser.add_argument("--teacher", type=Path, help="detector to learn from; default: YuNet below --shared")
     parser.add_argument("--threads", type=int, default=2)
@@ -97,9 +99,10 @@ def main() -> None:
     sub.add_argument("--batch", type=int, default=16)
     sub.add_argument("--rate", type=float, default=4e-3)
     sub = command(export)
-    sub.add_argument("--checkpoint", type=Path)
+    sub.add_argument("--checkpoint", type=Path, help="default: both.pt below --runs")
     sub.add_argument("--size", type=int, default=160, help="scene size to calibrate on")
     sub.add_argument("--calibrate", type=int, default=256, help="number of scenes to calibrate on")
+    sub.add_argument("--method", default="minmax", help="how int8 ranges are chosen: minmax, percentile or mse")
     sub.add_argument("--out", type=Path, default=REPOSITORY / "models" / "detector.onnx")
     sub = command(evaluate)
     sub.add_argument("--model", type=Path, default=REPOSITORY / "models" / "detector.onnx")

@@ -42,7 +42,8 @@ def _clouds(rng: Rng, size: int) -> np.ndarray:
     coarse = np.clip(rng.normal(rng.uniform(60, 190), rng.uniform(5, 60), (n, n, 3)), 0, 255)
     if rng.random() < 0.5:
         coarse[:] = coarse[..., :1]
-    return np.clip(cv2.resize(coarse.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)
+    smooth = cv2.resize(coarse.astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+    return np.clip(smooth, 0, 255).astype(np.uint8)
 
 
 def _shapes(rng: Rng, canvas: np.ndarray) -> None:
@@ -60,7 +61,8 @@ def _shapes(rng: Rng, canvas: np.ndarray) -> None:
             cv2.line(canvas, a, b, _colour(rng), int(rng.integers(1, 12)), cv2.LINE_AA)
         else:
             text = "".join(rng.choice(list(string.printable[:94]), int(rng.integers(1, 9))))
-            cv2.putText(canvas, text, a, int(rng.integers(8)), rng.uniform(0.4, 3), _colour(rng), int(rng.integers(1, 6)))
+            font, scale, thick = int(rng.integers(8)), rng.uniform(0.4, 3), int(rng.integers(1, 6))
+            cv2.putText(canvas, text, a, font, scale, _colour(rng), thick)
 
 
 def drawn(rng: Rng, size: int) -> np.ndarray:

@@ -9,24 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
 
+from ..quantise import static_qdq
 
-class Scenes(CalibrationDataReader):
-    """Feeds uint8 BGR images [n, H, W, 3] one by one, as the network wants them."""
-
-    def __init__(self, images: np.ndarray):
-        self.rest = iter(images)
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        image = next(self.rest, None)
-        return None if image is None else {"input": image.transpose(2, 0, 1)[None].astype(np.float32)}
+WIDE = {"Transpose", "Reshape", "Sigmoid"}
+"""What comes after the head convolutions stays in floating point."""
 
 
 def widen_heads(model: onnx.ModelProto) -> None:
@@ -70,20 +57,11 @@ def shorten(model: onnx.ModelProto) -> None:
         weight.name = short(weight.name)
 
 
-def quantise(source: Path, target: Path, images: np.ndarray) -> None:
-    """Writes the int8 version of `source` to `target`, calibrated on uint8 BGR `images`."""
-    quantize_static(
-        source,
-        target,
-        Scenes(images),
-        quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=["Conv", "Add", "Resize", "Relu"],
-        per_channel=True,
-        activation_type=QuantType.QInt8,
-        weight_type=QuantType.QInt8,
-        calibrate_method=CalibrationMethod.MinMax,
-        extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
-    )
+def quantise(source: Path, target: Path, images: np.ndarray, method: str = "minmax") -> None:
+    """Writes the int8 version of `source` to `target`; activation ranges come from uint8 BGR `images`."""
+    skip = tuple(n.name for n in onnx.load(source).graph.node if n.op_type in WIDE)
+    arrays = [i.transpose(2, 0, 1)[None].astype(np.float32) for i in images]
+    static_qdq(source, target, arrays, method, skip)
     model = onnx.load(target)
     widen_heads(model)
     shorten(model)
