@@ -11,9 +11,10 @@ demo: build
 test: build
 	$(CARGO) test --release --locked
 
+# A test is named so that the dependencies are built with the features that the tests need: tract is compiled once.
 build:
 	scripts/setup
-	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked --bin doorward --test layering
 
 lint:
 	$(CARGO) fmt --check

@@ -8,6 +8,8 @@
 
 pub mod door;
 
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -47,12 +49,17 @@ pub fn available(programs: &[&str]) -> bool {
     missing.is_empty()
 }
 
+/// A port that nobody listens at, and that no other test of this program was given.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap();
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        if given.insert(port) {
+            return port;
+        }
+    }
 }
 
 fn command(program: &str) -> Command {
@@ -72,14 +79,20 @@ impl Broker {
         let path: PathBuf = folder.join(format!("mosquitto-{port}.conf"));
         let text = format!("user root\nlistener {port} 127.0.0.1\n{settings}\n");
         std::fs::write(&path, text).unwrap();
-        let child = command("mosquitto")
+        let log = folder.join(format!("mosquitto-{port}.out"));
+        let mut child = command("mosquitto")
             .arg("-c")
             .arg(&path)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
         wait_for("the broker listens", || {
+            // Somebody else may listen there.
+            if let Some(status) = child.try_wait().unwrap() {
+                let said = std::fs::read_to_string(&log).unwrap();
+                panic!("the broker at port {port} ended with {status}: {said}");
+            }
             TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
         Self { child, port }
@@ -157,7 +170,6 @@ impl Subscriber {
             .args(["-F", "%r|%t|%C|%E|%p"])
             .args(options)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -182,6 +194,8 @@ impl Subscriber {
         let mut subscriber = Self { child, messages };
         let mut retained = Vec::new();
         wait_for("the subscription", || {
+            let ended = subscriber.child.try_wait().unwrap();
+            assert!(ended.is_none(), "mosquitto_sub ended: {ended:?}");
             let mut publish = Command::new("mosquitto_pub");
             publish.args(["-h", "127.0.0.1", "-p", &port, "-t", "ready", "-m", "ready"]);
             publish
