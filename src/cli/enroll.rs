@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let (mut extractor, id) = setup.extractor()?;
     let mut store = context.store()?;
     let mut gallery = setup.gallery(extractor.embedder(), id.clone())?;
-    gallery.fill(store.templates(&id)?)?;
+    store.load(&mut gallery)?;
     let embeddings = if args.camera {
         from_camera(args, context, &mut extractor)?
     } else {

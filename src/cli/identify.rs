@@ -18,7 +18,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let (mut extractor, id) = context.setup.extractor()?;
     let mut gallery = context.setup.gallery(extractor.embedder(), id.clone())?;
-    gallery.fill(context.store()?.templates(&id)?)?;
+    context.store()?.load(&mut gallery)?;
     let face = face_of(&args.photo, &mut extractor)?;
     let found = gallery.search(&Template::new(&face.embedding, id))?;
     let accepted = found.accepted();

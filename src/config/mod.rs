@@ -158,6 +158,7 @@ impl Config {
             &mut mqtt.ca_file,
             &mut mqtt.client_cert_file,
             &mut mqtt.client_key_file,
+            &mut store.key_file,
         ]
         .into_iter()
         .flatten()

@@ -404,6 +404,8 @@ impl MqttSection {
 pub struct StoreSection {
     /// The SQLite database.
     pub path: PathBuf,
+    /// The file with the device's key; beside the database when none is given.
+    pub key_file: Option<PathBuf>,
     /// Events that wait for the broker at most; the oldest go first.
     pub outbox_limit: Count,
     /// Days for which events are kept in the audit trail.
@@ -414,6 +416,7 @@ impl Default for StoreSection {
     fn default() -> Self {
         Self {
             path: "/var/lib/doorward/doorward.db".into(),
+            key_file: None,
             outbox_limit: Count::of(100_000),
             audit_days: Count::of(90),
         }

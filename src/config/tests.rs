@@ -40,6 +40,7 @@ fn the_reference_shows_the_defaults() {
         config.detection.score = None;
         config.matching.threshold = None;
         config.mqtt.port = None;
+        config.store.key_file = None;
         config.mqtt.username = None;
         config.mqtt.password_file = None;
         config.mqtt.ca_file = None;

@@ -59,10 +59,9 @@ impl Vision {
         if self.revision == Some(revision) {
             return Ok(());
         }
-        let (templates, foreign) = (
-            store.templates(&model)?,
-            store.templates_of_other_models(&model)?,
-        );
+        let foreign = store.templates_of_other_models(&model)?;
+        let gallery = self.pipeline.gallery_mut();
+        store.load(gallery)?;
         drop(store);
         if foreign > 0 {
             log::warn!(
@@ -70,8 +69,6 @@ impl Vision {
                  these people again"
             );
         }
-        let gallery = self.pipeline.gallery_mut();
-        gallery.fill(templates)?;
         self.revision = Some(revision);
         let size = gallery.len();
         log::info!(

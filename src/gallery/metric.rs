@@ -40,6 +40,11 @@ impl Metric {
         }
     }
 
+    /// Whether a [`Turn`](super::Turn) of both templates leaves their similarity as it is.
+    pub const fn survives_a_turn(&self) -> bool {
+        !matches!(self, Self::L1 { .. })
+    }
+
     /// Similarity of two templates of the same model.
     pub(super) fn similarity(&self, a: &Template, b: &Template) -> f32 {
         match self {

@@ -5,10 +5,12 @@
 
 mod calibration;
 mod metric;
+mod protect;
 mod search;
 mod template;
 
 pub use calibration::{Calibration, CalibrationError, ThresholdPolicy};
 pub use metric::Metric;
+pub use protect::Turn;
 pub use search::{Candidate, Gallery, Match, ModelMismatch};
 pub use template::{ModelId, Template};

@@ -2,6 +2,7 @@
 
 use super::calibration::ThresholdPolicy;
 use super::metric::Metric;
+use super::protect::Turn;
 use super::template::{ModelId, Template};
 
 /// A subject and how alike the probe is to the best of its templates.
@@ -54,6 +55,8 @@ pub struct Gallery {
     policy: ThresholdPolicy,
     /// Subjects in the order of their names.
     subjects: Vec<(String, Vec<Template>)>,
+    /// How these templates are turned, and so every probe before it is compared with them.
+    turn: Option<Turn>,
 }
 
 impl Gallery {
@@ -64,7 +67,26 @@ impl Gallery {
             metric,
             policy,
             subjects: Vec::new(),
+            turn: None,
         }
+    }
+
+    /// Replaces everybody by templates that `turn` has turned. Probes come as they are.
+    ///
+    /// # Errors
+    /// [`ModelMismatch`], and the gallery stays as it was.
+    ///
+    /// # Panics
+    /// When the metric does not survive a turn.
+    pub fn fill_turned(
+        &mut self,
+        templates: Vec<(String, Template)>,
+        turn: Turn,
+    ) -> Result<(), ModelMismatch> {
+        assert!(self.metric.survives_a_turn(), "{}", self.metric.name());
+        self.fill(templates)?;
+        self.turn = Some(turn);
+        Ok(())
     }
 
     /// Replaces everybody.
@@ -76,6 +98,7 @@ impl Gallery {
             self.check(template)?;
         }
         self.subjects.clear();
+        self.turn = None;
         for (subject, template) in templates {
             match self
                 .subjects
@@ -91,6 +114,11 @@ impl Gallery {
     /// The model that the templates are of.
     pub fn model_id(&self) -> &ModelId {
         &self.model_id
+    }
+
+    /// How similarity is measured.
+    pub fn metric(&self) -> &Metric {
+        &self.metric
     }
 
     /// Number of subjects.
@@ -109,6 +137,8 @@ impl Gallery {
     /// [`ModelMismatch`].
     pub fn search(&self, probe: &Template) -> Result<Match, ModelMismatch> {
         self.check(probe)?;
+        let turned = self.turn.as_ref().map(|turn| turn.turned(probe));
+        let probe = turned.as_ref().unwrap_or(probe);
         let mut found = Match {
             threshold: self.threshold(),
             ..Match::default()
@@ -199,6 +229,30 @@ mod tests {
             .search(&template(&[-1.0, -1.0], "m"))
             .expect("same model");
         assert!(stranger.accepted().is_none());
+    }
+
+    #[test]
+    fn a_turned_gallery_finds_the_same_people() {
+        let faces = [("ada", [1.0, 0.2, 0.1]), ("bela", [0.0, 1.0, 0.3])];
+        let faces = faces.map(|(name, v)| (name.to_owned(), template(&v, "m")));
+        let (mut plain, mut turned) = (gallery(), gallery());
+        plain.fill(faces.to_vec()).expect("one model");
+        let turn = Turn::new(&[1; 32], 3);
+        let hidden = faces.map(|(name, t)| (name, turn.turned(&t)));
+        turned
+            .fill_turned(hidden.to_vec(), turn)
+            .expect("one model");
+        let probe = template(&[0.9, 0.3, 0.0], "m");
+        let search = |gallery: &Gallery| gallery.search(&probe).expect("same model");
+        let (plain, turned) = (search(&plain), search(&turned));
+        for (a, b) in [
+            (plain.best, turned.best),
+            (plain.runner_up, turned.runner_up),
+        ] {
+            let (a, b) = (a.expect("found"), b.expect("found"));
+            assert_eq!(a.subject, b.subject);
+            assert!((a.similarity - b.similarity).abs() < 0.02, "{a:?} {b:?}");
+        }
     }
 
     #[test]

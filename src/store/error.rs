@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use rusqlite::ErrorCode;
 
+use super::key::KeyError;
+
 /// Why the store could not do what was asked. Nothing has been changed when one is returned.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -72,6 +74,29 @@ pub enum StoreError {
              file aside and says what to do"
     )]
     Broken(String),
+    /// No key, or not the right one.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Sealed bytes that do not open.
+    #[error(
+        "{0} is not as it was sealed: it has been changed, or put in another's place. Restore a \
+         backup of the database, or remove that person and enrol them again"
+    )]
+    Sealed(String),
+    /// A removal whose last step failed.
+    #[error(
+        "{name} is removed, but old bytes may be left in the database's files ({detail}); they \
+         are wiped when doorward starts the next time, or by `doorward gallery list`"
+    )]
+    Traces {
+        /// Who was removed.
+        name: String,
+        /// What went wrong.
+        detail: String,
+    },
+    /// Templates of another model; the store never gives them.
+    #[error(transparent)]
+    Model(#[from] crate::gallery::ModelMismatch),
     /// Any other failure of SQLite.
     #[error("the database failed: {0}")]
     Sqlite(rusqlite::Error),

@@ -1,9 +1,12 @@
-//! The audit trail and the outbox.
+//! Events: into the audit trail, and through the outbox to the broker.
 
-use jiff::{SignedDuration, Timestamp};
-use rusqlite::{Transaction, params};
+use std::borrow::Cow;
 
-use super::{Store, StoreError};
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension as _, Transaction};
+
+use super::chain::{Chain, Line, escaped};
+use super::{Store, StoreError, audit, immediate};
 use crate::event::VerificationEvent;
 
 /// What recording an event did.
@@ -18,12 +21,19 @@ pub struct Recorded {
 impl Store {
     /// Numbers `event` and writes it to the audit trail and, to be published, to the outbox: all
     /// of it or, on an error, nothing. Its `seq` is replaced.
+    ///
+    /// A person who was removed since the decision is not named.
     pub fn record(
         &mut self,
         mut event: VerificationEvent,
         publish: bool,
     ) -> Result<Recorded, StoreError> {
-        let limit = self.outbox_limit;
+        let Self {
+            connection,
+            chain,
+            outbox_limit,
+            ..
+        } = self;
         let unfit = |event_id: &str, detail: String| StoreError::Event {
             event_id: event_id.to_owned(),
             detail,
@@ -32,7 +42,7 @@ impl Store {
             .ts
             .parse()
             .map_err(|e| unfit(&event.event_id, format!("ts = \"{}\": {e}", event.ts)))?;
-        let transaction = self.write()?;
+        let transaction = immediate(connection)?;
         let seq: i64 = transaction.query_row(
             "update counter set value = value + 1 where name = 'event_seq' returning value",
             [],
@@ -41,20 +51,26 @@ impl Store {
         event.seq = seq.cast_unsigned();
         let json =
             serde_json::to_string(&event).map_err(|e| unfit(&event.event_id, e.to_string()))?;
-        transaction.prepare_cached(
-            "insert into event (seq, event_id, ts, clock_synced, json) values (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![
+        let json = match without_strangers(&transaction, chain, &event, &json)? {
+            Cow::Borrowed(json) => Cow::Borrowed(json),
+            Cow::Owned(json) => {
+                event = serde_json::from_str(&json)
+                    .map_err(|e| unfit(&event.event_id, e.to_string()))?;
+                Cow::Owned(json)
+            }
+        };
+        let line = Line {
             seq,
-            event.event_id,
-            ts.as_millisecond(),
-            event.clock_synced,
-            json
-        ])?;
+            event_id: &event.event_id,
+            ts: ts.as_millisecond(),
+            clock_synced: event.clock_synced,
+            json: &json,
+        };
+        audit::append(&transaction, chain, &line)?;
         let mut dropped = 0;
         if publish {
             transaction.execute("insert into outbox (seq) values (?1)", [seq])?;
-            dropped = shorten(&transaction, limit)?;
+            dropped = shorten(&transaction, *outbox_limit)?;
         }
         transaction.commit()?;
         Ok(Recorded { event, dropped })
@@ -71,7 +87,7 @@ impl Store {
     /// Takes acknowledged events out of the outbox; the audit trail keeps them. Ids that are not
     /// there do no harm.
     pub fn acknowledge(&mut self, event_ids: &[String]) -> Result<(), StoreError> {
-        let transaction = self.write()?;
+        let transaction = immediate(&mut self.connection)?;
         {
             let mut statement = transaction.prepare_cached(
                 "delete from outbox where seq = (select seq from event where event_id = ?1)",
@@ -100,27 +116,6 @@ impl Store {
         self.read_events("select json from event order by seq desc limit ?1", limit)
     }
 
-    /// Forgets events older than `audit_days`; those in the outbox stay. Returns how many went.
-    ///
-    /// A device may start with a wrong clock: an event counts as old when it, or one after it, is
-    /// old by a clock that was synchronised. Call this only while `now` is so too.
-    pub fn prune(&mut self, now: Timestamp) -> Result<usize, StoreError> {
-        let age = SignedDuration::from_hours(i64::from(self.audit_days) * 24);
-        let oldest = now
-            .checked_sub(age)
-            .unwrap_or(Timestamp::MIN)
-            .as_millisecond();
-        let transaction = self.write()?;
-        let pruned = transaction.execute(
-            "delete from event where seq <= \
-             (select max(seq) from event where clock_synced and ts < ?1) \
-             and seq not in (select seq from outbox)",
-            [oldest],
-        )?;
-        transaction.commit()?;
-        Ok(pruned)
-    }
-
     fn read_events(&self, sql: &str, limit: u32) -> Result<Vec<VerificationEvent>, StoreError> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map([limit], |row| row.get::<_, String>(0))?;
@@ -132,6 +127,27 @@ impl Store {
         })
         .collect()
     }
+}
+
+/// The JSON of `event` without the names of subjects that are not there (any more).
+fn without_strangers<'a>(
+    transaction: &Transaction<'_>,
+    chain: &Chain,
+    event: &VerificationEvent,
+    json: &'a str,
+) -> rusqlite::Result<Cow<'a, str>> {
+    let runner_up = event.runner_up.as_ref().map(|r| &r.subject_id);
+    let mut strangers = Vec::new();
+    for name in event.subject_id.iter().chain(runner_up) {
+        let sql = "select 1 from subject where name = ?1";
+        let mut known = transaction.prepare_cached(sql)?;
+        if known.query_row([name], |_| Ok(())).optional()?.is_none() {
+            strangers.push(escaped(name));
+        }
+    }
+    Ok(chain.without(&event.event_id, json, |name| {
+        strangers.iter().any(|s| s == name)
+    }))
 }
 
 /// Drops the oldest events of the outbox beyond `limit`, and counts them.

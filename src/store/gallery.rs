@@ -1,10 +1,14 @@
 //! Subjects and templates.
+//!
+//! At rest a template is turned by the device's secret and sealed. What comes in and goes out is
+//! plain, but for [`Store::load`], which fills a gallery that compares turned templates.
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{Store, StoreError, SubjectName};
-use crate::gallery::{ModelId, Template};
+use super::seal::{from_bytes, place, to_bytes};
+use super::{Store, StoreError, SubjectName, immediate};
+use crate::gallery::{Gallery, ModelId, Template};
 
 /// What an enrolment did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,29 +44,26 @@ impl Store {
             return Err(StoreError::NoTemplates(name.to_string()));
         }
         let created = now.to_string();
-        let transaction = self.write()?;
-        let sql = "insert into subject (name, created) values (?1, ?2) on conflict do nothing";
+        let Self {
+            connection, seal, ..
+        } = self;
+        let transaction = immediate(connection)?;
+        let sql = "insert into subject (name, created, named_at) \
+                   select ?1, ?2, value from counter where name = 'event_seq' \
+                   on conflict do nothing";
         let new_subject = transaction.execute(sql, params![name.as_str(), created])? > 0;
         let sql = "select id from subject where name = ?1";
         let subject: i64 = transaction.query_row(sql, [name.as_str()], |row| row.get(0))?;
         for template in templates {
-            let Template {
-                model_id,
-                scale,
-                values,
-            } = template;
-            let vector: Vec<u8> = values.iter().map(|v| v.cast_unsigned()).collect();
+            let model = &template.model_id;
+            let turned = seal.turn(model, template.values.len()).turned(template);
+            let sql = "select coalesce(max(id), 0) + 1 from template";
+            let id: i64 = transaction.query_row(sql, [], |row| row.get(0))?;
+            let sealed = seal.seal(&to_bytes(&turned), &place(id, &model.0, name.as_str()))?;
             transaction.execute(
-                "insert into template (subject_id, model_id, scale, vector, source, created) \
+                "insert into template (id, subject_id, model_id, sealed, source, created) \
                  values (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![
-                    subject,
-                    model_id.0,
-                    f64::from(*scale),
-                    vector,
-                    source,
-                    created
-                ],
+                params![id, subject, model.0, sealed, source, created],
             )?;
         }
         let sql = "select count(*) from template where subject_id = ?1";
@@ -74,30 +75,42 @@ impl Store {
         })
     }
 
-    /// Removes a subject and all templates.
-    pub fn remove(&mut self, name: &SubjectName) -> Result<(), StoreError> {
-        let transaction = self.write()?;
-        if transaction.execute("delete from subject where name = ?1", [name.as_str()])? == 0 {
-            return Err(StoreError::NoSuchSubject(name.to_string()));
-        }
-        Ok(transaction.commit()?)
-    }
-
-    /// Gives a subject another name.
+    /// Gives a subject another name. The audit trail keeps the old one, and the store remembers
+    /// that it was this subject's.
     pub fn rename(&mut self, old: &SubjectName, new: &SubjectName) -> Result<(), StoreError> {
-        let transaction = self.write()?;
-        let sql = "select 1 from subject where name = ?1";
-        let taken = transaction
-            .query_row(sql, [new.as_str()], |_| Ok(()))
-            .optional()?
-            .is_some();
-        if taken && old != new {
+        let Self {
+            connection, seal, ..
+        } = self;
+        let transaction = immediate(connection)?;
+        let subject_of = |name: &SubjectName| {
+            let sql = "select id from subject where name = ?1";
+            let id = transaction.query_row(sql, [name.as_str()], |row| row.get::<_, i64>(0));
+            id.optional()
+        };
+        let Some(subject) = subject_of(old)? else {
+            return Err(StoreError::NoSuchSubject(old.to_string()));
+        };
+        if old == new {
+            return Ok(());
+        }
+        if subject_of(new)?.is_some() {
             return Err(StoreError::NameTaken(new.to_string()));
         }
-        let sql = "update subject set name = ?2 where name = ?1";
-        if transaction.execute(sql, [old.as_str(), new.as_str()])? == 0 {
-            return Err(StoreError::NoSuchSubject(old.to_string()));
-        }
+        transaction.execute(
+            "insert into former_name (subject_id, name, since, until) \
+             select subject.id, subject.name, named_at, value from subject, counter \
+             where subject.id = ?1 and counter.name = 'event_seq'",
+            [subject],
+        )?;
+        transaction.execute(
+            "update subject set name = ?2, \
+             named_at = (select value from counter where name = 'event_seq') where id = ?1",
+            params![subject, new.as_str()],
+        )?;
+        reseal(&transaction, subject, |id, model, sealed| {
+            let bytes = seal.open(sealed, &place(id, &model.0, old.as_str()))?;
+            Some(seal.seal(&bytes, &place(id, &model.0, new.as_str())))
+        })?;
         Ok(transaction.commit()?)
     }
 
@@ -125,28 +138,55 @@ impl Store {
         Ok(subjects)
     }
 
-    /// The templates of `model`, each with its subject's name, in the order of names.
+    /// Fills `gallery` with the templates of its model: turned, where its metric allows, so that
+    /// plain ones are not even in memory.
+    pub fn load(&self, gallery: &mut Gallery) -> Result<(), StoreError> {
+        let model = gallery.model_id().clone();
+        let templates = self.turned_templates(&model)?;
+        let Some(size) = templates.first().map(|(_, t)| t.values.len()) else {
+            return Ok(gallery.fill(Vec::new())?);
+        };
+        if let Some((name, _)) = templates.iter().find(|(_, t)| t.values.len() != size) {
+            return Err(StoreError::Sealed(format!("a template of {name}")));
+        }
+        let turn = self.seal.turn(&model, size);
+        if gallery.metric().survives_a_turn() {
+            return Ok(gallery.fill_turned(templates, turn)?);
+        }
+        let plain = |(name, template)| (name, turn.turned_back(&template));
+        Ok(gallery.fill(templates.into_iter().map(plain).collect())?)
+    }
+
+    /// The plain templates of `model`, each with its subject's name, in the order of names. They
+    /// are as they were enrolled but for the rounding to int8.
     pub fn templates(&self, model: &ModelId) -> Result<Vec<(String, Template)>, StoreError> {
+        let plain = |(name, template): (String, Template)| {
+            let turn = self.seal.turn(model, template.values.len());
+            (name, turn.turned_back(&template))
+        };
+        let turned = self.turned_templates(model)?;
+        Ok(turned.into_iter().map(plain).collect())
+    }
+
+    /// The templates of `model` as they are sealed.
+    fn turned_templates(&self, model: &ModelId) -> Result<Vec<(String, Template)>, StoreError> {
         let mut statement = self.connection.prepare(
-            "select name, scale, vector from template join subject on subject.id = subject_id \
+            "select name, template.id, sealed from template \
+             join subject on subject.id = subject_id \
              where model_id = ?1 order by name, template.id",
         )?;
-        let rows = statement.query_map([&model.0], |row| {
-            let vector: Vec<u8> = row.get(2)?;
-            let values = vector.into_iter().map(u8::cast_signed).collect();
-            // Widened from f32 when it was written: nothing is lost.
-            #[expect(clippy::cast_possible_truncation)]
-            let scale = row.get::<_, f64>(1)? as f32;
-            Ok((
-                row.get(0)?,
-                Template {
-                    model_id: model.clone(),
-                    scale,
-                    values,
-                },
-            ))
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let mut rows = statement.query([&model.0])?;
+        let mut templates = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (name, id): (String, i64) = (row.get(0)?, row.get(1)?);
+            let sealed = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
+            let bytes = self.seal.open(sealed, &place(id, &model.0, &name));
+            let template = bytes.and_then(|bytes| from_bytes(&bytes, model));
+            let template =
+                template.ok_or_else(|| StoreError::Sealed(format!("a template of {name}")))?;
+            templates.push((name, template));
+        }
+        Ok(templates)
     }
 
     /// Templates that `model` cannot read: after another model has come into use, their subjects
@@ -162,10 +202,26 @@ impl Store {
     pub fn gallery_revision(&self) -> Result<u64, StoreError> {
         self.counter("gallery_revision")
     }
+}
 
-    /// A transaction that may write from its first statement on.
-    pub(super) fn write(&mut self) -> rusqlite::Result<Transaction<'_>> {
-        self.connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
+/// Seals the templates of `subject` anew, as `anew` says from id, model and sealed bytes.
+fn reseal(
+    transaction: &Transaction<'_>,
+    subject: i64,
+    anew: impl Fn(i64, &ModelId, &[u8]) -> Option<Result<Vec<u8>, super::KeyError>>,
+) -> Result<(), StoreError> {
+    let mut statement =
+        transaction.prepare("select id, model_id, sealed from template where subject_id = ?1")?;
+    let rows = statement.query_map([subject], |row| {
+        Ok((row.get(0)?, ModelId(row.get(1)?), row.get::<_, Vec<u8>>(2)?))
+    })?;
+    for (id, model, sealed) in rows.collect::<Result<Vec<(i64, _, _)>, _>>()? {
+        let lost = || StoreError::Sealed(format!("template {id}"));
+        let sealed = anew(id, &model, &sealed).ok_or_else(lost)??;
+        transaction.execute(
+            "update template set sealed = ?2 where id = ?1",
+            params![id, sealed],
+        )?;
     }
+    Ok(())
 }

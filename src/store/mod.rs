@@ -5,12 +5,21 @@
 //! one writer do not stand in each other's way (write-ahead log), and writers wait for each other.
 //! Every write is on the disk when its method returns (`synchronous = full`).
 //!
+//! Templates are sealed with the device's key and the audit trail is chained (`seal.rs`,
+//! `chain.rs`); without the key nobody reads a template or writes a line.
+//!
 //! A damaged database is put aside, never repaired, overwritten or replaced by an empty one: an
 //! empty gallery would look like a door that knows nobody.
 
+mod audit;
+mod chain;
+mod erase;
 mod error;
 mod events;
 mod gallery;
+mod key;
+mod rekey;
+mod seal;
 mod subject;
 mod upgrade;
 
@@ -20,14 +29,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 
 use crate::config::StoreSection;
 
+pub use audit::{Audit, Break};
 pub use error::StoreError;
 pub use events::Recorded;
 pub use gallery::{Enrolled, SubjectSummary};
+pub use key::KeyError;
 pub use subject::{NameError, SubjectName};
+
+use chain::Chain;
+use seal::Seal;
 
 /// How long to wait for another process's write.
 const BUSY: Duration = Duration::from_secs(5);
@@ -36,6 +50,9 @@ const BUSY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Store {
     connection: Connection,
+    seal: Seal,
+    chain: Chain,
+    key_file: PathBuf,
     outbox_limit: u32,
     audit_days: u32,
 }
@@ -44,20 +61,29 @@ impl Store {
     /// Opens the database, making it (mode 0600) and its folder (0700) when there is none yet.
     ///
     /// `now` names a damaged file that is put aside. Errors: the file cannot be used, is damaged,
-    /// is of a later doorward or of another program.
+    /// is of a later doorward or of another program, or its key is not there.
     pub fn open(section: &StoreSection, now: Timestamp) -> Result<Self, StoreError> {
         let path = section.path.as_path();
         create(path)?;
-        let connection = match connect(path) {
-            Ok(connection) => connection,
+        let (connection, seal, chain) = match connect(section) {
+            Ok(parts) => parts,
             Err(Refusal::Damaged(detail)) => return Err(put_aside(path, detail, now)),
             Err(Refusal::Other(error)) => return Err(error),
         };
-        Ok(Self {
+        let store = Self {
             connection,
+            seal,
+            chain,
+            key_file: key::path(section),
             outbox_limit: section.outbox_limit.get(),
             audit_days: section.audit_days.get(),
-        })
+        };
+        match store.scrub() {
+            // The process that is in the way does it, or the next start.
+            Err(StoreError::Busy) => log::warn!("old bytes in the database are not wiped yet"),
+            other => other?,
+        }
+        Ok(store)
     }
 
     /// Reads the whole database, the audit trail included, and tells what is wrong with it.
@@ -96,6 +122,15 @@ impl From<rusqlite::Error> for Refusal {
     }
 }
 
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Broken(detail) => Self::Damaged(detail),
+            other => Self::Other(other),
+        }
+    }
+}
+
 /// Makes the folder and an empty file that only their owner can read. Refuses to where a damaged
 /// database has been put aside.
 fn create(path: &Path) -> Result<(), StoreError> {
@@ -128,7 +163,8 @@ fn create(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn connect(path: &Path) -> Result<Connection, Refusal> {
+fn connect(section: &StoreSection) -> Result<(Connection, Seal, Chain), Refusal> {
+    let path = section.path.as_path();
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
     let found = upgrade::version(&connection)?;
@@ -146,16 +182,37 @@ fn connect(path: &Path) -> Result<Connection, Refusal> {
             known,
         }));
     }
+    let seal =
+        Seal::new(key::obtain(section, upgrade::is_sealed(found)).map_err(StoreError::from)?);
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    upgrade::upgrade(&mut connection)?;
-    for table in ["subject", "template", "outbox", "counter"] {
+    // Nothing plain stays in free pages, and none goes to a temporary file.
+    connection.pragma_update(None, "secure_delete", true)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    upgrade::upgrade(&mut connection, &seal)?;
+    for table in [
+        "subject",
+        "template",
+        "outbox",
+        "counter",
+        "secret",
+        "chain_end",
+    ] {
         if let Some(detail) = quick_check(&connection, Some(table))? {
             return Err(Refusal::Damaged(detail));
         }
     }
-    Ok(connection)
+    let sql = "select sealed from secret where name = ?1";
+    let sealed: Vec<u8> = connection.query_row(sql, [Chain::SECRET], |row| row.get(0))?;
+    let (seal, chain) =
+        rekey::open(seal, &sealed, &key::path(section)).map_err(StoreError::from)?;
+    Ok((connection, seal, chain))
+}
+
+/// A transaction that may write from its first statement on.
+fn immediate(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
+    connection.transaction_with_behavior(TransactionBehavior::Immediate)
 }
 
 /// The first fault that SQLite finds in `table`, or in the whole file.

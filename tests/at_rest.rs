@@ -1,0 +1,437 @@
+//! What somebody finds who gets hold of the database's files, or changes them.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use doorward::config::{Config, StoreSection};
+use doorward::event::{EventType, RunnerUp};
+use doorward::face::Embedding;
+use doorward::gallery::{Gallery, Metric, ModelId, Template, ThresholdPolicy};
+use doorward::store::{KeyError, Store, StoreError, SubjectName};
+use rusqlite::Connection;
+use support::{event, noon};
+use tempfile::TempDir;
+
+const MODEL: &str = "m1";
+
+struct Files(TempDir);
+
+impl Files {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn section(&self, more: &str) -> StoreSection {
+        let path = self.path("door.db");
+        let text = format!("[store]\npath = {path:?}\naudit_days = 30\n{more}");
+        Config::parse(&text, Path::new("test")).unwrap().store
+    }
+
+    fn open(&self) -> Result<Store, StoreError> {
+        Store::open(&self.section(""), noon())
+    }
+
+    fn refusal(&self) -> KeyError {
+        match self.open() {
+            Err(StoreError::Key(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Another program with write access to the database.
+    fn intruder(&self) -> Connection {
+        Connection::open(self.path("door.db")).unwrap()
+    }
+
+    /// Names of the files that hold these bytes.
+    fn with(&self, needle: &[u8]) -> Vec<String> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(self.0.path()).unwrap() {
+            let entry = entry.unwrap();
+            let bytes = std::fs::read(entry.path()).unwrap();
+            if bytes.windows(needle.len()).any(|window| window == needle) {
+                found.push(entry.file_name().into_string().unwrap());
+            }
+        }
+        found
+    }
+}
+
+fn name(name: &str) -> SubjectName {
+    SubjectName::new(name).unwrap()
+}
+
+fn template(seed: u16) -> Template {
+    let value = |i: u16| (f32::from(i) * 0.37 + f32::from(seed) * f32::from(i * i % 97)).sin();
+    let values = (0..128).map(value).collect();
+    Template::new(&Embedding::new(values), ModelId(MODEL.to_owned()))
+}
+
+fn enrol(store: &mut Store, subject: &str, seed: u16) {
+    store
+        .enrol(&name(subject), &[template(seed)], "photo", noon())
+        .unwrap();
+}
+
+/// Records a match of `subject`, with another one second.
+fn record(store: &mut Store, subject: &str, second: &str) {
+    let mut event = event(EventType::Match, noon());
+    event.subject_id = Some(subject.to_owned());
+    event.runner_up = Some(RunnerUp {
+        subject_id: second.to_owned(),
+        similarity: 0.2,
+    });
+    store.record(event, false).unwrap();
+}
+
+fn bytes(template: &Template) -> Vec<u8> {
+    template.values.iter().map(|v| v.cast_unsigned()).collect()
+}
+
+fn gallery(metric: Metric) -> Gallery {
+    let policy = ThresholdPolicy {
+        fmr: 1e-4,
+        fpir: 1e-4,
+        threshold: Some(0.8),
+        calibration: None,
+    };
+    Gallery::new(ModelId(MODEL.to_owned()), metric, policy)
+}
+
+#[test]
+fn a_removed_person_leaves_no_trace_in_any_file() {
+    let files = Files::new();
+    let mut store = files.open().unwrap();
+    // A daemon that has the database open too.
+    let daemon = files.open().unwrap();
+    let people: Vec<_> = (0..60).map(|i| format!("Person Number {i:03}")).collect();
+    for (seed, person) in (1..).zip(&people) {
+        enrol(&mut store, person, seed);
+    }
+    enrol(&mut store, "Zaphod \"Zed\" Béeblebrox", 100);
+    for round in 0..8 {
+        for (i, person) in people.iter().enumerate() {
+            record(&mut store, person, &people[(i + 1) % people.len()]);
+            if i % 5 == round % 5 {
+                record(&mut store, "Zaphod \"Zed\" Béeblebrox", person);
+                record(&mut store, person, "Zaphod \"Zed\" Béeblebrox");
+            }
+        }
+    }
+    store
+        .rename(
+            &name("Zaphod \"Zed\" Béeblebrox"),
+            &name("Trillian McMillan"),
+        )
+        .unwrap();
+    record(&mut store, "Trillian McMillan", &people[0]);
+    // Somebody else of the old name stays.
+    enrol(&mut store, "Zaphod \"Zed\" Béeblebrox", 101);
+    record(&mut store, "Zaphod \"Zed\" Béeblebrox", &people[1]);
+
+    assert!(!files.with(b"Trillian").is_empty());
+    assert_eq!(files.with(&bytes(&template(100))), [""; 0], "never plain");
+    let sealed: Vec<Vec<u8>> = files
+        .intruder()
+        .prepare("select sealed from template join subject on subject.id = subject_id where name = 'Trillian McMillan'")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert!(!files.with(&sealed[0]).is_empty());
+
+    store.remove(&name("Trillian McMillan")).unwrap();
+    assert_eq!(files.with(b"Trillian"), [""; 0]);
+    assert_eq!(files.with(&sealed[0]), [""; 0], "the sealed template");
+    let of_namesake = |events: &[doorward::event::VerificationEvent]| {
+        let zaphod = Some("Zaphod \"Zed\" Béeblebrox");
+        events
+            .iter()
+            .filter(|e| e.subject_id.as_deref() == zaphod)
+            .count()
+    };
+    let events = daemon.recent(10_000).unwrap();
+    assert_eq!(of_namesake(&events), 1, "the namesake's event alone");
+    let veiled = |name: Option<&str>| name.is_some_and(|n| n.starts_with('#') && n.len() == 33);
+    let matched = events
+        .iter()
+        .filter(|e| veiled(e.subject_id.as_deref()))
+        .count();
+    assert_eq!(matched, 8 * 12 + 1);
+    assert!(store.verify_audit().unwrap().is_whole());
+
+    store.remove(&name("Zaphod \"Zed\" Béeblebrox")).unwrap();
+    assert_eq!(files.with("éeblebrox".as_bytes()), [""; 0]);
+    assert!(store.verify_audit().unwrap().is_whole());
+    for person in &people[..20] {
+        store.remove(&name(person)).unwrap();
+        assert_eq!(files.with(person.as_bytes()), [""; 0]);
+    }
+    assert!(!files.with(people[20].as_bytes()).is_empty());
+}
+
+#[test]
+fn a_person_who_was_removed_meanwhile_is_not_named() {
+    let files = Files::new();
+    let mut store = files.open().unwrap();
+    enrol(&mut store, "Bo", 1);
+    record(&mut store, "Ada", "Bo");
+    let event = &store.recent(1).unwrap()[0];
+    assert!(event.subject_id.as_ref().unwrap().starts_with('#'));
+    assert_eq!(event.runner_up.as_ref().unwrap().subject_id, "Bo");
+    assert_eq!(files.with(b"Ada"), [""; 0]);
+}
+
+#[test]
+fn templates_that_were_changed_or_exchanged_do_not_open() {
+    for sql in [
+        "update template as t set sealed = (select sealed from template o where o.id = 3 - t.id)",
+        "update template set subject_id = 3 - subject_id",
+        "update subject set name = '?' where id = 1; update subject set name = 'Ada' where id = 2; \
+         update subject set name = 'Bo' where id = 1",
+        "update template set sealed = zeroblob(length(sealed))",
+        "update template set sealed = x'00'",
+    ] {
+        let files = Files::new();
+        let mut store = files.open().unwrap();
+        enrol(&mut store, "Ada", 1);
+        enrol(&mut store, "Bo", 2);
+        files.intruder().execute_batch(sql).unwrap();
+        let error = store.load(&mut gallery(Metric::Cosine)).unwrap_err();
+        assert!(matches!(error, StoreError::Sealed(_)), "{sql}: {error}");
+    }
+}
+
+#[test]
+fn a_gallery_of_turned_templates_decides_as_one_of_plain_ones() {
+    let files = Files::new();
+    let mut store = files.open().unwrap();
+    for seed in 1..20 {
+        enrol(&mut store, &format!("P{seed:02}"), seed);
+    }
+    let plain = store.templates(&ModelId(MODEL.to_owned())).unwrap();
+    let l1 = Metric::L1 {
+        weights: vec![-1.0; 128],
+        bias: 4.0,
+    };
+    for metric in [Metric::Cosine, Metric::Euclidean, l1] {
+        let (mut loaded, mut filled) = (gallery(metric.clone()), gallery(metric));
+        store.load(&mut loaded).unwrap();
+        filled.fill(plain.clone()).unwrap();
+        for seed in 1..40 {
+            let probe = template(seed);
+            let (a, b) = (
+                loaded.search(&probe).unwrap(),
+                filled.search(&probe).unwrap(),
+            );
+            assert_eq!(
+                a.accepted().map(|c| &c.subject),
+                b.accepted().map(|c| &c.subject)
+            );
+            let (a, b) = (a.best.unwrap(), b.best.unwrap());
+            // Near 1 the Euclidean similarity is the square root of the rounding to int8.
+            assert!((a.similarity - b.similarity).abs() < 0.02, "{a:?} {b:?}");
+            assert!(seed >= 20 || a.subject == format!("P{seed:02}"), "{a:?}");
+        }
+    }
+}
+
+#[test]
+fn the_key_is_made_once_and_guarded() {
+    let files = Files::new();
+    let key = files.path("door.db.key");
+    enrol(&mut files.open().unwrap(), "Ada", 1);
+    assert_eq!(key.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let text = std::fs::read_to_string(&key).unwrap();
+    assert_eq!(text.len(), 65);
+
+    let mode = |mode| std::fs::set_permissions(&key, PermissionsExt::from_mode(mode)).unwrap();
+    mode(0o640);
+    let refusal = files.refusal();
+    assert!(
+        matches!(refusal, KeyError::Exposed { mode: 0o640, .. }),
+        "{refusal}"
+    );
+    assert!(refusal.to_string().contains("chmod 600"), "{refusal}");
+    mode(0o600);
+
+    std::fs::write(&key, "none\n").unwrap();
+    assert!(matches!(files.refusal(), KeyError::Format(_)));
+    std::fs::write(&key, "0".repeat(64)).unwrap();
+    assert!(matches!(files.refusal(), KeyError::Wrong(_)));
+    std::fs::remove_file(&key).unwrap();
+    assert!(matches!(files.refusal(), KeyError::Lost(_)));
+    assert!(!key.exists(), "no new key");
+
+    std::fs::write(files.path("elsewhere"), &text).unwrap();
+    let elsewhere = format!("key_file = {:?}", files.path("elsewhere"));
+    std::fs::set_permissions(files.path("elsewhere"), PermissionsExt::from_mode(0o400)).unwrap();
+    let store = Store::open(&files.section(&elsewhere), noon()).unwrap();
+    assert_eq!(
+        store.templates(&ModelId(MODEL.to_owned())).unwrap().len(),
+        1
+    );
+
+    let fresh = Files::new();
+    let none = format!("key_file = {:?}", fresh.path("none"));
+    let error = Store::open(&fresh.section(&none), noon()).unwrap_err();
+    assert!(
+        matches!(error, StoreError::Key(KeyError::NotThere(_))),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("openssl rand -hex 32"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_new_key_opens_everything_and_the_old_one_nothing() {
+    let files = Files::new();
+    let key = files.path("door.db.key");
+    let mut store = files.open().unwrap();
+    for seed in 1..10 {
+        enrol(&mut store, &format!("P{seed}"), seed);
+    }
+    record(&mut store, "P1", "P2");
+    let old_key = std::fs::read(&key).unwrap();
+    let sealed: Vec<u8> = files
+        .intruder()
+        .query_row("select sealed from template where id = 1", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    let loaded = |store: &Store| {
+        let mut gallery = gallery(Metric::Cosine);
+        store.load(&mut gallery).unwrap();
+        gallery.search(&template(3)).unwrap().best.unwrap()
+    };
+    assert_eq!(store.rekey().unwrap(), 9);
+    assert_ne!(std::fs::read(&key).unwrap(), old_key);
+    assert_eq!(files.with(&sealed), [""; 0]);
+    let check = |store: &Store| {
+        let best = loaded(store);
+        assert!(best.subject == "P3" && best.similarity > 0.999, "{best:?}");
+        assert!(store.verify_audit().unwrap().is_whole());
+    };
+    check(&store);
+    drop(store);
+    check(&files.open().unwrap());
+
+    // The power went before the new key was in its place.
+    std::fs::rename(&key, files.path("door.db.key.next")).unwrap();
+    std::fs::write(&key, &old_key).unwrap();
+    std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
+    check(&files.open().unwrap());
+    assert!(!files.path("door.db.key.next").exists());
+    std::fs::write(&key, &old_key).unwrap();
+    assert!(matches!(files.refusal(), KeyError::Wrong(_)));
+}
+
+/// Ten lines after pruning two; `sql` is done to them, then one more line is written.
+fn check_audit(sql: &str, expected: &[&str]) {
+    let files = Files::new();
+    let mut store = files.open().unwrap();
+    enrol(&mut store, "Ada", 1);
+    let old = noon() - jiff::SignedDuration::from_hours(24 * 31);
+    for _ in 0..2 {
+        store.record(event(EventType::Unknown, old), false).unwrap();
+    }
+    for _ in 0..10 {
+        record(&mut store, "Ada", "Bo");
+    }
+    assert_eq!(store.prune(noon()).unwrap(), 2);
+    let audit = store.verify_audit().unwrap();
+    assert_eq!(
+        (audit.lines, audit.span, audit.breaks.len()),
+        (10, Some((3, 12)), 0)
+    );
+    files.intruder().execute_batch(sql).unwrap();
+    let found = |store: &Store| {
+        let audit = store.verify_audit().unwrap();
+        audit
+            .breaks
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+    };
+    let before = found(&store);
+    assert_eq!(before.len(), expected.len(), "{sql}: {before:?}");
+    for (found, expected) in before.iter().zip(expected) {
+        assert!(
+            found.contains(expected),
+            "{sql}: {found} should say {expected}"
+        );
+    }
+    // What the daemon writes then does not cover it up, nor does pruning.
+    record(&mut store, "Ada", "Bo");
+    assert!(
+        !store.verify_audit().unwrap().is_whole(),
+        "{sql}: covered up"
+    );
+    store
+        .prune(noon() + jiff::SignedDuration::from_hours(24 * 60))
+        .unwrap();
+    assert!(
+        !store.verify_audit().unwrap().is_whole(),
+        "{sql}: pruned away"
+    );
+}
+
+#[test]
+fn the_audit_trail_shows_where_it_is_broken() {
+    check_audit("delete from event where seq = 7", &["line 7 is missing"]);
+    check_audit(
+        "delete from event where seq in (5, 6)",
+        &["lines 5 to 6 are missing"],
+    );
+    check_audit(
+        "update event set json = replace(json, 'accept', 'reject') where seq = 7",
+        &["line 7 (event"],
+    );
+    check_audit(
+        "update event set json = replace(json, '\"Ada\"', '\"Eve\"') where seq = 4",
+        &["line 4 (event"],
+    );
+    check_audit("update event set ts = 0 where seq = 9", &["line 9 (event"]);
+    check_audit(
+        "update event set seq = 100 where seq = 6; update event set seq = 6 where seq = 7; \
+         update event set seq = 7 where seq = 100",
+        &["line 6 (event", "line 7 (event", "line 8 (event"],
+    );
+    check_audit(
+        "delete from event where seq > 10",
+        &["lines after 10 are missing"],
+    );
+    check_audit(
+        "delete from event where seq > 10; update chain_end set seq = 10, \
+         link = (select link from event where seq = 10) where name = 'head'",
+        &["lines after 10 are missing"],
+    );
+    check_audit(
+        "delete from event where seq < 5",
+        &["lines 3 to 4 are missing"],
+    );
+    check_audit(
+        "update chain_end set seq = 4, link = (select link from event where seq = 4) \
+         where name = 'anchor'; delete from event where seq < 5",
+        &["the beginning"],
+    );
+    check_audit("delete from event", &["lines after 2 are missing"]);
+    check_audit(
+        "delete from chain_end",
+        &["the beginning", "lines 1 to 2 are missing", "the end"],
+    );
+    check_audit(
+        "update event set link = zeroblob(32) where seq = 12",
+        &["line 12", "the end"],
+    );
+}
