@@ -3,7 +3,10 @@
 # A cargo that is new enough may stand behind an older one.
 CARGO ?= $(shell scripts/cargo)
 
-.PHONY: demo test lint build clean
+# The package's architecture: arm64, built with Debian's cross compiler, or amd64.
+ARCH ?= arm64
+
+.PHONY: demo test deb lint build clean
 
 demo: build
 	demo/run $(if $(CAMERA),--camera $(CAMERA))
@@ -15,6 +18,9 @@ test: build
 build:
 	scripts/setup
 	$(CARGO) build --release --locked --bin doorward --test layering
+
+deb: build
+	CARGO=$(CARGO) scripts/deb $(ARCH)
 
 lint:
 	$(CARGO) fmt --check

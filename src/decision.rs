@@ -125,6 +125,12 @@ impl Decider {
         }
     }
 
+    /// Goes on with the visits of `old` by its own rules.
+    pub fn succeed(&mut self, old: Self) {
+        self.visits = old.visits;
+        self.recognised = old.recognised;
+    }
+
     /// Takes what a frame at `now` says of a track, and decides if that settles it.
     ///
     /// A visit gives at most one match per subject, and at most one `unknown`, which a later match

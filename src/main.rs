@@ -1,10 +1,12 @@
 //! The `doorward` program: parses, logs, runs, prints the chain of an error, sets the exit status.
 
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use clap::Parser;
 use doorward::cli::{self, Cli};
+use log::{Level, LevelFilter};
 
 /// Tells glibc's allocator to give freed memory back to the system: planning a network frees
 /// several times of what it keeps. Blocks of a frame's size stay, so that no frame has to ask for
@@ -17,12 +19,7 @@ const ALLOCATOR: [(&str, &str); 2] = [
 fn main() -> ExitCode {
     let cli = Cli::parse();
     settle_allocator();
-    let mut log =
-        env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"));
-    for library in ["tract_core", "tract_hir", "tract_linalg", "tract_onnx"] {
-        log.filter_module(library, log::LevelFilter::Error);
-    }
-    log.init();
+    start_log();
     match cli::run(cli) {
         Ok(code) => code,
         Err(error) => {
@@ -30,6 +27,30 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Logs to standard error as `RUST_LOG` says; in the form of the journal, which knows the time and
+/// takes the level from the front, where standard error is the journal.
+fn start_log() {
+    let mut log =
+        env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("info"));
+    for library in ["tract_core", "tract_hir", "tract_linalg", "tract_onnx"] {
+        log.filter_module(library, LevelFilter::Error);
+    }
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        log.format(|out, record| {
+            let priority = match record.level() {
+                Level::Error => 3,
+                Level::Warn => 4,
+                Level::Info => 6,
+                Level::Debug | Level::Trace => 7,
+            };
+            // A line that follows would lose the level.
+            let text = record.args().to_string().replace('\n', " ");
+            writeln!(out, "<{priority}>{text}")
+        });
+    }
+    log.init();
 }
 
 /// Starts this program anew in the same process with [`ALLOCATOR`]'s settings, which glibc reads

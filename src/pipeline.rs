@@ -105,6 +105,12 @@ impl Pipeline {
         }
     }
 
+    /// Goes on with the visits of `old`, whose place it takes.
+    pub fn succeed(&mut self, old: Self) {
+        self.tracker.succeed(old.tracker);
+        self.decider.succeed(old.decider);
+    }
+
     /// Takes one frame from its bytes to decisions. `frame.captured_at` is the time that counts.
     ///
     /// # Errors

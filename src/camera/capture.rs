@@ -51,7 +51,9 @@ pub enum CaptureEnd {
 /// Counters that other threads may read while the loop runs.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Frames handed on. A watchdog expects it to grow.
+    /// Frames and attempts to open. Grows as long as the loop is alive.
+    pub turns: AtomicU64,
+    /// Frames handed on.
     pub frames: AtomicU64,
     /// Frames that the sources dropped.
     pub dropped: AtomicU64,
@@ -62,7 +64,7 @@ pub struct Progress {
 }
 
 /// Opens a source, puts its frames into `slot`, and opens it again with growing waits whenever it
-/// is lost, until it is told to stop or a replay ends. Closes `slot` at the end, also when it
+/// is lost, and at once when told to, until it is told to stop or a replay ends. Closes `slot` at the end, also when it
 /// panics, so that nobody waits for frames in vain.
 ///
 /// `open` is called in the loop's own thread; `on_state` too, and should not take long.
@@ -81,6 +83,7 @@ pub fn capture_loop(
         wait: FIRST_WAIT,
     };
     while !clock.is_stopped() {
+        progress.turns.fetch_add(1, Relaxed);
         let attempt = open().and_then(|mut source| {
             if outlook.lost.is_some() {
                 progress.reopened.fetch_add(1, Relaxed);
@@ -88,7 +91,8 @@ pub fn capture_loop(
             stream(source.as_mut(), slot, clock, progress, &mut outlook)
         });
         match attempt {
-            Ok(end) => return end,
+            Ok(Some(end)) => return end,
+            Ok(None) => continue,
             Err(error) => outlook.lose(&error, clock.now()),
         }
         clock.wait(outlook.next_wait());
@@ -96,18 +100,22 @@ pub fn capture_loop(
     CaptureEnd::Stopped
 }
 
-/// Hands on the frames of one opened source.
+/// Hands on the frames of one opened source. `None` when it is to be opened anew at once.
 fn stream(
     source: &mut dyn FrameSource,
     slot: &Latest,
     clock: &impl StopClock,
     progress: &Progress,
     outlook: &mut Outlook<impl FnMut(CameraState)>,
-) -> anyhow::Result<CaptureEnd> {
+) -> anyhow::Result<Option<CaptureEnd>> {
     let mut counted = FrameCounts::default();
     let mut steady_from = None;
     loop {
+        if clock.take_reopen() {
+            return Ok(None);
+        }
         let next = source.next_frame();
+        progress.turns.fetch_add(1, Relaxed);
         let counts = source.counts();
         progress
             .dropped
@@ -117,10 +125,10 @@ fn stream(
             .fetch_add(counts.damaged - counted.damaged, Relaxed);
         counted = counts;
         let Some(frame) = next? else {
-            return Ok(CaptureEnd::SourceEnded);
+            return Ok(Some(CaptureEnd::SourceEnded));
         };
         if clock.is_stopped() {
-            return Ok(CaptureEnd::Stopped);
+            return Ok(Some(CaptureEnd::Stopped));
         }
         let now = clock.now();
         let from = *steady_from.get_or_insert_with(|| now + STEADY);
@@ -129,7 +137,7 @@ fn stream(
             // A replaced frame is counted by the slot.
             drop(slot.put(frame));
         } else if !put_patiently(slot, frame, clock) {
-            return Ok(CaptureEnd::Stopped);
+            return Ok(Some(CaptureEnd::Stopped));
         }
         progress.frames.fetch_add(1, Relaxed);
     }
@@ -242,6 +250,10 @@ mod tests {
         fn wait(&self, duration: Duration) {
             self.now.set(self.now.get() + duration);
             self.waits.borrow_mut().push(duration.as_millis());
+        }
+
+        fn take_reopen(&self) -> bool {
+            false
         }
 
         fn is_stopped(&self) -> bool {

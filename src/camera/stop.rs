@@ -1,5 +1,6 @@
-//! The stop signal of a thread, and time that it cuts short.
+//! What the capture thread is told from outside, and time that a stop cuts short.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,8 @@ pub trait StopClock {
     fn wait(&self, duration: Duration);
     /// Whether it was told to stop.
     fn is_stopped(&self) -> bool;
+    /// Whether it was told, since the last question, to open the source anew.
+    fn take_reopen(&self) -> bool;
 }
 
 /// The real clock with a stop signal that cuts waits short.
@@ -19,6 +22,7 @@ pub struct Stop {
     begun: Instant,
     stopped: Mutex<bool>,
     changed: Condvar,
+    reopen: AtomicBool,
 }
 
 impl Stop {
@@ -28,7 +32,13 @@ impl Stop {
             begun: Instant::now(),
             stopped: Mutex::new(false),
             changed: Condvar::new(),
+            reopen: AtomicBool::new(false),
         }
+    }
+
+    /// Tells the capture loop to open its source anew.
+    pub fn reopen(&self) {
+        self.reopen.store(true, Relaxed);
     }
 
     /// Tells every thread that waits or asks to stop.
@@ -56,6 +66,10 @@ impl StopClock for Stop {
             self.changed
                 .wait_timeout_while(stopped, duration, |stopped| !*stopped),
         );
+    }
+
+    fn take_reopen(&self) -> bool {
+        self.reopen.swap(false, Relaxed)
     }
 
     fn is_stopped(&self) -> bool {

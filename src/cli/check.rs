@@ -1,6 +1,6 @@
 //! `doorward check`: everything that could keep the daemon from working, and how to mend it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -8,6 +8,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::look;
 use crate::camera::{capture_devices, offered_modes};
 use crate::config::SourceKind;
 use crate::mqtt::probe;
@@ -19,6 +20,9 @@ pub(super) struct Args {
     /// Do not try to reach the broker.
     #[arg(long)]
     offline: bool,
+    /// Show what the camera sees, with boxes around faces: in the terminal, or as a PNG file.
+    #[arg(long, value_name = "FILE.png", num_args = 0..=1)]
+    camera: Option<Option<PathBuf>>,
 }
 
 /// One thing that was looked at.
@@ -45,14 +49,17 @@ pub(super) fn run(
                 Some(path) => path.display().to_string(),
                 None => "the packaged file or the defaults".to_owned(),
             };
-            let mut look = |what, outcome| findings.push(Finding { what, outcome });
-            look("configuration", Ok(source));
-            look("detector", detector(&setup));
-            look("embedder", embedder(&setup));
-            look("gallery", gallery(&setup));
-            look("camera", camera(&setup));
+            let mut note = |what, outcome| findings.push(Finding { what, outcome });
+            note("configuration", Ok(source));
+            note("detector", detector(&setup));
+            note("embedder", embedder(&setup));
+            note("gallery", gallery(&setup));
+            note("camera", camera(&setup));
+            if let Some(file) = &args.camera {
+                note("picture", look::look(&setup, file.as_deref()));
+            }
             if !args.offline {
-                look("broker", broker(&setup));
+                note("broker", broker(&setup));
             }
         }
     }

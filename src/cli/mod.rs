@@ -9,11 +9,14 @@ mod enroll;
 mod evaluate;
 mod gallery;
 mod identify;
+mod look;
 mod photos;
 mod run;
 mod verify;
 
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, lchown};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -78,16 +81,17 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         models,
         command,
     } = cli;
-    if let Command::Check(args) = command {
-        return check::run(&args, config.as_deref(), &models, json);
-    }
+    let command = match command {
+        Command::Check(args) => return check::run(&args, config.as_deref(), &models, json),
+        Command::Run(args) => return run::run(args, config.as_deref(), &models),
+        command => command,
+    };
     let context = Context {
         setup: Setup::load(config.as_deref(), &models)?,
         json,
     };
     match command {
-        Command::Run(args) => run::run(&args, context),
-        Command::Check(_) => unreachable!("answered above"),
+        Command::Run(_) | Command::Check(_) => unreachable!("answered above"),
         Command::Enroll(args) => enroll::run(&args, &context),
         Command::Gallery(args) => gallery::run(&args, &context),
         Command::Verify(args) => verify::run(&args, &context),
@@ -99,7 +103,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 
 impl Context {
     fn store(&self) -> Result<Store> {
-        Ok(Store::open(&self.setup.config.store, Timestamp::now())?)
+        let store = Store::open(&self.setup.config.store, Timestamp::now())?;
+        hand_over(&self.setup.config.store.path)?;
+        Ok(store)
     }
 
     /// Prints the answer: `json` for programs, `words` for people.
@@ -110,6 +116,29 @@ impl Context {
             println!("{}", words());
         }
     }
+}
+
+/// Gives a database that root has just made to whom its folder belongs: the service's user could
+/// not open it.
+fn hand_over(database: &Path) -> Result<()> {
+    let (Some(folder), Some(name)) = (database.parent(), database.file_name()) else {
+        return Ok(());
+    };
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let owner = folder.metadata()?;
+    // The database itself, and what SQLite and the store keep beside it.
+    for file in folder.read_dir()? {
+        let file = file?;
+        let ours = file.file_name().as_bytes().starts_with(name.as_bytes());
+        if ours && owner.uid() != 0 && file.metadata()?.uid() == 0 {
+            lchown(file.path(), Some(owner.uid()), Some(owner.gid()))?;
+        }
+    }
+    Ok(())
 }
 
 /// A bar on standard error, for work of a known length. Nothing is shown when standard error is no

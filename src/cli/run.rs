@@ -1,14 +1,15 @@
 //! `doorward run`: the daemon.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Result;
 use clap::ValueEnum;
 
-use super::Context;
 use crate::config::SourceKind;
 use crate::daemon;
+use crate::setup::{ModelArgs, Setup};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -34,14 +35,20 @@ enum Sink {
     Stdout,
 }
 
-pub(super) fn run(args: &Args, mut context: Context) -> Result<ExitCode> {
-    if let Some(path) = &args.replay {
-        let camera = &mut context.setup.config.camera;
-        camera.source = SourceKind::Replay;
-        camera.replay.path = Some(path.clone());
-        camera.replay.fast |= args.fast;
-        camera.replay.repeat |= args.repeat;
-    }
-    daemon::run(context.setup, args.sink == Sink::Stdout)?;
+pub(super) fn run(args: Args, config: Option<&Path>, models: &ModelArgs) -> Result<ExitCode> {
+    let stdout = args.sink == Sink::Stdout;
+    let (config, models) = (config.map(Path::to_owned), models.clone());
+    let load = move || {
+        let mut setup = Setup::load(config.as_deref(), &models)?;
+        if let Some(path) = &args.replay {
+            let camera = &mut setup.config.camera;
+            camera.source = SourceKind::Replay;
+            camera.replay.path = Some(path.clone());
+            camera.replay.fast |= args.fast;
+            camera.replay.repeat |= args.repeat;
+        }
+        Ok(setup)
+    };
+    daemon::run(Arc::new(load), stdout)?;
     Ok(ExitCode::SUCCESS)
 }

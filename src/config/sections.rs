@@ -54,7 +54,7 @@ ranged!(
 );
 
 /// `[device]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeviceSection {
     /// The device's name: a level of its MQTT topics.
@@ -127,7 +127,7 @@ impl TryFrom<String> for FormatChoice {
 }
 
 /// `[camera]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CameraSection {
     /// Camera or replay.
@@ -161,7 +161,7 @@ impl Default for CameraSection {
 }
 
 /// `[camera.replay]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReplaySection {
     /// Photo, folder of photos, or MJPEG clip.
@@ -186,7 +186,7 @@ impl Default for ReplaySection {
 }
 
 /// `[models]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelsSection {
     /// Folder that replaces the models in the binary.
@@ -211,7 +211,7 @@ impl Default for ModelsSection {
 }
 
 /// `[detection]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DetectionSection {
     /// Longest side of the image that the detector sees.
@@ -230,7 +230,7 @@ impl Default for DetectionSection {
 }
 
 /// `[quality]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct QualitySection {
     /// Shorter side of the face box, pixels.
@@ -276,7 +276,7 @@ pub enum Metric {
 }
 
 /// `[matching]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MatchingSection {
     /// How similarity is measured.
@@ -301,7 +301,7 @@ impl Default for MatchingSection {
 }
 
 /// `[decision]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DecisionSection {
     /// Frames that must agree (n).
@@ -335,7 +335,7 @@ impl Default for DecisionSection {
 }
 
 /// `[mqtt]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MqttSection {
     /// Whether to publish at all.
@@ -389,6 +389,11 @@ impl MqttSection {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 
+    /// Host and port in words.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port())
+    }
+
     /// The port to connect to.
     pub fn port(&self) -> u16 {
         let usual = if self.tls { 8883 } else { 1883 };
@@ -399,7 +404,7 @@ impl MqttSection {
 }
 
 /// `[store]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreSection {
     /// The SQLite database.

@@ -23,6 +23,13 @@ pub(super) fn clock_synced() -> bool {
     Path::new(CLOCK_SYNCED).exists()
 }
 
+/// The machine's boot id. The unit hides the kernel's settings from the service and hands it over.
+fn boot_id() -> String {
+    let kernel = || std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    let id = std::env::var("BOOT_ID").ok().or_else(kernel);
+    id.map_or_else(|| "unknown".to_owned(), |id| id.trim().to_owned())
+}
+
 /// Makes events of this device and run.
 pub(super) struct EventMaker {
     device_id: String,
@@ -33,11 +40,10 @@ pub(super) struct EventMaker {
 
 impl EventMaker {
     pub(super) fn new(setup: &Setup, pipeline: &Pipeline) -> Self {
-        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
         let valid = Duration::from_secs_f64(setup.config.decision.valid_s.get());
         Self {
             device_id: setup.config.device.id.as_str().to_owned(),
-            boot_id: boot_id.map_or_else(|_| "unknown".to_owned(), |id| id.trim().to_owned()),
+            boot_id: boot_id(),
             model: ModelFields {
                 name: pipeline.embedder().name().to_owned(),
                 sha256: pipeline.gallery().model_id().0.clone(),

@@ -5,15 +5,20 @@
 //! signals. Only this room knows all edges.
 
 mod events;
+mod journal;
 mod outbox;
+mod reload;
+mod service;
 mod vision;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
@@ -26,13 +31,20 @@ use crate::store::Store;
 
 use events::EventMaker;
 use outbox::StoredOutbox;
+use reload::Successor;
+use service::{Service, Words, tell};
 use vision::Vision;
+
+pub use reload::Load;
 
 /// How long a replay's last events may take to reach the broker.
 const LAST_EVENTS: Duration = Duration::from_secs(10);
 
 /// How long the end may wait for what cannot be cancelled.
 const LAST_BREATH: Duration = Duration::from_millis(500);
+
+/// How long the end waits for a camera that does not answer.
+const LAST_FRAME: Duration = Duration::from_millis(500);
 
 /// Where events go, besides the store.
 pub trait EventSink: Send {
@@ -76,7 +88,13 @@ struct Shared {
     store: Mutex<Store>,
     state: watch::Sender<DeviceState>,
     sink: Mutex<Box<dyn EventSink>>,
-    maker: EventMaker,
+    maker: Mutex<EventMaker>,
+    /// What holds now; a reload replaces it.
+    setup: Mutex<Arc<Setup>>,
+    /// Takes over from the pipeline at the next frame.
+    successor: Mutex<Option<Successor>>,
+    words: Mutex<Words>,
+    stop: Stop,
 }
 
 impl Shared {
@@ -95,7 +113,11 @@ impl Shared {
                     self.state
                         .send_modify(|s| s.events_dropped += u64::from(recorded.dropped));
                 }
-                sink.deliver(&recorded.event);
+                let event = &recorded.event;
+                let device = lock(&self.setup).config.camera.device.clone();
+                journal::write(event, &device.to_string_lossy());
+                lock(&self.words).event(event);
+                sink.deliver(event);
             }
             Err(error) => log::error!("an event could not be stored and is not sent: {error}"),
         }
@@ -113,17 +135,18 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 ///
 /// # Errors
 /// What keeps the daemon from starting or going on.
-pub fn run(setup: Setup, stdout: bool) -> Result<()> {
+pub fn run(load: Load, stdout: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let result = runtime.block_on(serve(setup, stdout));
+    let result = runtime.block_on(serve(load, stdout));
     // A look-up of the broker's name may still hang.
     runtime.shutdown_timeout(LAST_BREATH);
     result
 }
 
-async fn serve(setup: Setup, stdout: bool) -> Result<()> {
+async fn serve(load: Load, stdout: bool) -> Result<()> {
+    let setup = Arc::new(load()?);
     if setup.config.camera.source == SourceKind::Replay {
         // Unlike a camera, a replay that is not there now will not come.
         setup.open_source(Instant::now())?;
@@ -147,7 +170,14 @@ async fn serve(setup: Setup, stdout: bool) -> Result<()> {
         store: Mutex::new(store),
         state,
         sink: Mutex::new(sink),
-        maker,
+        maker: Mutex::new(maker),
+        setup: Mutex::new(Arc::clone(&setup)),
+        successor: Mutex::default(),
+        words: Mutex::new(Words {
+            camera: "no camera yet".to_owned(),
+            ..Words::default()
+        }),
+        stop: Stop::new(),
     });
     let (shutdown, stopping) = watch::channel(false);
     let publisher = mqtt.then(|| {
@@ -164,30 +194,48 @@ async fn serve(setup: Setup, stdout: bool) -> Result<()> {
     });
 
     let slot = Arc::new(Latest::new());
-    let stop = Arc::new(Stop::new());
     let ended = Arc::new(Notify::new());
     let progress = Arc::new(Progress::default());
-    let mut vision = Vision::new(pipeline, Arc::clone(&shared), Arc::clone(&progress));
+    let turns = Arc::new(AtomicU64::new(0));
+    let mut vision = Vision::new(
+        pipeline,
+        Arc::clone(&shared),
+        Arc::clone(&progress),
+        Arc::clone(&turns),
+    );
     vision.reload()?;
-    let threads = [
-        spawn("capture", &ended, {
-            let (slot, stop) = (Arc::clone(&slot), Arc::clone(&stop));
-            let (shared, progress) = (Arc::clone(&shared), Arc::clone(&progress));
-            move || {
-                capture(&setup, &slot, &stop, &progress, &shared);
-                Ok(())
-            }
-        })?,
-        spawn("vision", &ended, {
-            let slot = Arc::clone(&slot);
-            move || vision.run(&slot)
-        })?,
-    ];
+    let hangup = signal(SignalKind::hangup())?;
+    let capturing = spawn("capture", &ended, {
+        let (slot, progress) = (Arc::clone(&slot), Arc::clone(&progress));
+        let shared = Arc::clone(&shared);
+        move || {
+            capture(&slot, &progress, &shared);
+            Ok(())
+        }
+    })?;
+    let looking = spawn("vision", &ended, {
+        let slot = Arc::clone(&slot);
+        move || vision.run(&slot)
+    })?;
 
+    let service = Service {
+        shared: Arc::clone(&shared),
+        progress,
+        turns,
+        broker: publisher
+            .as_ref()
+            .map(|running| (setup.config.mqtt.address(), running.connected.clone())),
+        timeout: setup.camera_request().timeout,
+    };
+    let tending = tokio::spawn(service.tend());
+    let reloading = tokio::spawn(reload::on_hangup(hangup, load, Arc::clone(&shared)));
     let end = wait_for_end(&ended).await?;
-    stop.stop();
+    tending.abort();
+    reloading.abort();
+    tell(&[NotifyState::Stopping]);
+    shared.stop.stop();
     slot.close();
-    let failure = join(threads);
+    let failure = join(looking).and(join_soon(capturing).await);
     if let Some(running) = publisher {
         if end == End::Finished {
             drain(&shared).await;
@@ -251,12 +299,23 @@ async fn wait_for_end(ended: &Notify) -> Result<End> {
     Ok(End::Told)
 }
 
-/// Waits for both threads, which do not take long any more. The first that failed is the error.
-fn join(threads: [JoinHandle<Result<()>>; 2]) -> Result<()> {
-    let results = threads.map(JoinHandle::join);
-    results
-        .into_iter()
-        .try_for_each(|result| result.unwrap_or_else(|_| bail!("a thread panicked; see the log")))
+/// Waits for a thread, which does not take long any more, and returns what it failed at.
+fn join(thread: JoinHandle<Result<()>>) -> Result<()> {
+    let result = thread.join();
+    result.unwrap_or_else(|_| bail!("a thread panicked; see the log"))
+}
+
+/// The same for a thread that may hang in a driver: the program's end then closes the camera.
+async fn join_soon(thread: JoinHandle<Result<()>>) -> Result<()> {
+    let until = Instant::now() + LAST_FRAME;
+    while !thread.is_finished() {
+        if Instant::now() > until {
+            log::warn!("the camera does not answer and is left behind");
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    join(thread)
 }
 
 /// Gives the broker a moment to take the last events of a replay. What it does not take stays in
@@ -269,34 +328,35 @@ async fn drain(shared: &Shared) {
 }
 
 /// The capture thread: keeps the source open and reports its losses.
-fn capture(setup: &Setup, slot: &Latest, stop: &Stop, progress: &Progress, shared: &Shared) {
+fn capture(slot: &Latest, progress: &Progress, shared: &Shared) {
     let origin = Instant::now();
-    let open = || setup.open_source(origin);
-    let end = capture_loop(open, slot, stop, progress, |change| {
-        let (camera, event) = match &change {
+    let open = || {
+        let setup = Arc::clone(&lock(&shared.setup));
+        setup.open_source(origin)
+    };
+    let end = capture_loop(open, slot, &shared.stop, progress, |change| {
+        let (camera, words, reason) = match change {
             CameraState::Streaming { source } => {
                 log::info!("camera: {source}");
-                ("ok", None)
+                ("ok", format!("camera {source}"), None)
             }
             CameraState::Lost { reason } => {
                 log::warn!("camera lost: {reason}");
-                (
-                    "gone",
-                    Some(shared.maker.camera("camera_lost", Timestamp::now())),
-                )
+                ("gone", format!("no camera ({reason})"), Some("camera_lost"))
             }
             CameraState::Recovered { source, after, .. } => {
                 log::info!("camera back after {:.1} s: {source}", after.as_secs_f32());
-                (
-                    "ok",
-                    Some(shared.maker.camera("camera_recovered", Timestamp::now())),
-                )
+                ("ok", format!("camera {source}"), Some("camera_recovered"))
             }
         };
         shared
             .state
             .send_modify(|s| camera.clone_into(&mut s.camera));
-        event.into_iter().for_each(|event| shared.publish(event));
+        lock(&shared.words).camera = words;
+        if let Some(reason) = reason {
+            let event = lock(&shared.maker).camera(reason, Timestamp::now());
+            shared.publish(event);
+        }
     });
     if end == CaptureEnd::SourceEnded {
         log::info!("the replay has ended");

@@ -1,13 +1,14 @@
 //! The vision thread: frames through the pipeline, decisions to the store.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use super::events::clock_synced;
+use super::reload::Successor;
 use super::{Shared, lock};
 use crate::camera::{Latest, Progress, Taken};
 use crate::image::Frame;
@@ -24,6 +25,8 @@ pub(super) struct Vision {
     pipeline: Pipeline,
     shared: Arc<Shared>,
     progress: Arc<Progress>,
+    /// Grows with every turn.
+    turns: Arc<AtomicU64>,
     /// The gallery's revision in the store when it was read.
     revision: Option<u64>,
     bad_frames: u32,
@@ -34,11 +37,17 @@ pub(super) struct Vision {
 }
 
 impl Vision {
-    pub(super) fn new(pipeline: Pipeline, shared: Arc<Shared>, progress: Arc<Progress>) -> Self {
+    pub(super) fn new(
+        pipeline: Pipeline,
+        shared: Arc<Shared>,
+        progress: Arc<Progress>,
+        turns: Arc<AtomicU64>,
+    ) -> Self {
         Self {
             pipeline,
             shared,
             progress,
+            turns,
             revision: None,
             bad_frames: 0,
             frames: 0,
@@ -86,6 +95,9 @@ impl Vision {
     /// A network or a gallery that fails; nothing will work then.
     pub(super) fn run(mut self, slot: &Latest) -> Result<()> {
         loop {
+            self.turns.fetch_add(1, Ordering::Relaxed);
+            let successor = lock(&self.shared.successor).take();
+            successor.into_iter().for_each(|next| self.succeed(next));
             match slot.take(HOUSEKEEPING) {
                 Taken::Frame(frame) => self.frame(&frame).context("recognition failed")?,
                 Taken::TimedOut => {}
@@ -100,6 +112,22 @@ impl Vision {
             ..Step::default()
         });
         Ok(())
+    }
+
+    /// Lets another pipeline take over, with the visits that are going on.
+    fn succeed(&mut self, next: Successor) {
+        let old = std::mem::replace(&mut self.pipeline, next.pipeline);
+        let revision = self.revision.take();
+        match self.reload() {
+            Ok(()) => {
+                self.pipeline.succeed(old);
+                *lock(&self.shared.maker) = next.maker;
+            }
+            Err(error) => {
+                log::error!("the pipeline stays as it was, without a gallery: {error:#}");
+                (self.pipeline, self.revision) = (old, revision);
+            }
+        }
     }
 
     fn frame(&mut self, frame: &Frame) -> Result<(), StepError> {
@@ -147,19 +175,9 @@ impl Vision {
     fn publish(&self, step: &Step) {
         let size = self.pipeline.gallery().len();
         for decision in &step.decisions {
-            log::info!(
-                "visit {}: {:?} {} ({})",
-                decision.track.0,
-                decision.outcome,
-                decision.subject.as_deref().unwrap_or("-"),
-                decision.reasons.join(", ")
-            );
             let now = Timestamp::now();
-            self.shared.publish(
-                self.shared
-                    .maker
-                    .decision(decision, size, &step.timings, now),
-            );
+            let event = lock(&self.shared.maker).decision(decision, size, &step.timings, now);
+            self.shared.publish(event);
         }
     }
 

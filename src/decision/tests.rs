@@ -142,3 +142,19 @@ fn visits_do_not_mix() {
         }
     }
 }
+
+#[test]
+fn a_successor_goes_on_with_the_evidence_by_its_own_rules() {
+    let mut old = Decider::new(RULES);
+    for _ in 0..2 {
+        let said = old.observe(TrackId(1), observation('A'), Duration::ZERO);
+        assert!(said.is_none());
+    }
+    let mut decider = Decider::new(DecisionRules { agree: 4, ..RULES });
+    decider.succeed(old);
+    assert_eq!(play(&mut decider, 1, "AA", 1), ["1 Match A[recognised]"]);
+    // Who was recognised just now is not recognised again.
+    let mut last = Decider::new(RULES);
+    last.succeed(decider);
+    assert!(play(&mut last, 2, "AAAA", 2).is_empty());
+}

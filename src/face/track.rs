@@ -36,6 +36,12 @@ impl Tracker {
         }
     }
 
+    /// Goes on with the tracks of `old`, by its own gap.
+    pub fn succeed(&mut self, old: Self) {
+        self.tracks = old.tracks;
+        self.next = old.next;
+    }
+
     /// Assigns the faces of a frame taken at `now` to tracks, one for each face in their order.
     pub fn follow(&mut self, found: &[Detection], now: Duration) -> Vec<TrackId> {
         let mut pairs: Vec<(f32, usize, usize)> = Vec::new();

@@ -1,0 +1,155 @@
+//! What the service manager hears: ready, status, signs of life, and the end.
+//!
+//! A sign of life says that the capture thread and the vision thread have both moved on. A camera
+//! that is away moves on as well, because it is tried again and again. Where no service manager
+//! listens, nothing is said.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Shared, lock};
+use crate::camera::Progress;
+use crate::event::VerificationEvent;
+
+/// How often the status and the signs of life are looked after.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The longest that the capture thread takes besides the camera's own timeout.
+const SLACK: Duration = Duration::from_secs(10);
+
+/// What the daemon says of itself in words.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    /// The camera, or why there is none.
+    pub(super) camera: String,
+    /// The last event.
+    pub(super) last: String,
+}
+
+impl Words {
+    /// Takes note of an event.
+    pub(super) fn event(&mut self, event: &VerificationEvent) {
+        let kind = serde_json::to_value(event.event_type).unwrap_or_default();
+        let who = event.subject_id.as_deref().unwrap_or(&event.reason);
+        self.last = format!("{} {who} {}", kind.as_str().unwrap_or_default(), event.ts);
+    }
+}
+
+/// Looks after the service manager until the daemon ends.
+pub(super) struct Service {
+    pub(super) shared: Arc<Shared>,
+    pub(super) progress: Arc<Progress>,
+    /// Grows with every turn of the vision thread.
+    pub(super) turns: Arc<AtomicU64>,
+    /// The broker's name and whether it is there; none where nothing is published.
+    pub(super) broker: Option<(String, watch::Receiver<bool>)>,
+    /// How long the camera may be waited for.
+    pub(super) timeout: Duration,
+}
+
+impl Service {
+    /// Says that the daemon is ready, and then what becomes of it.
+    pub(super) async fn tend(self) {
+        tell(&[NotifyState::Ready]);
+        self.lengthen_watchdog();
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut life = Life::default();
+        let mut told = String::new();
+        loop {
+            tick.tick().await;
+            if life.moved(self.progress.turns.load(Relaxed), self.turns.load(Relaxed)) {
+                tell(&[NotifyState::Watchdog]);
+            }
+            let status = self.status();
+            if status != told {
+                tell(&[NotifyState::Status(&status)]);
+                told = status;
+            }
+        }
+    }
+
+    /// A camera that may take long must not look like a daemon that hangs.
+    fn lengthen_watchdog(&self) {
+        let needed = self.timeout + SLACK;
+        if sd_notify::watchdog_enabled().is_some_and(|allowed| allowed < needed) {
+            let micros = u32::try_from(needed.as_micros()).unwrap_or(u32::MAX);
+            tell(&[NotifyState::WatchdogUsec(micros)]);
+        }
+    }
+
+    fn status(&self) -> String {
+        let broker = match &self.broker {
+            None => "no broker".to_owned(),
+            Some((name, connected)) if *connected.borrow() => format!("broker {name}"),
+            Some((name, _)) => format!("broker {name} is away"),
+        };
+        let people = self.shared.state.borrow().gallery_size;
+        let gallery = match people {
+            0 => "nobody is enrolled yet".to_owned(),
+            1 => "1 person".to_owned(),
+            people => format!("{people} people"),
+        };
+        let words = lock(&self.shared.words);
+        let last = if words.last.is_empty() {
+            "none"
+        } else {
+            &words.last
+        };
+        // A status is one line.
+        format!("{}; {broker}; {gallery}; last event: {last}", words.camera).replace('\n', " ")
+    }
+}
+
+/// Whether both threads have moved since the last sign of life.
+#[derive(Debug, Default)]
+struct Life {
+    capture: u64,
+    vision: u64,
+}
+
+impl Life {
+    fn moved(&mut self, capture: u64, vision: u64) -> bool {
+        let moved = capture != self.capture && vision != self.vision;
+        if moved {
+            *self = Self { capture, vision };
+        }
+        moved
+    }
+}
+
+/// Says something to the service manager, if there is one.
+pub(super) fn tell(words: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(words) {
+        log::warn!("the service manager cannot be told: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_thread_that_hangs_is_no_life() {
+        let mut life = Life::default();
+        // (turns of capture, turns of vision, a sign of life)
+        let table = [
+            (0, 0, false),
+            (1, 0, false),
+            (1, 1, true),
+            (1, 2, false),
+            (1, 3, false),
+            (2, 3, true),
+            (3, 3, false),
+            (3, 4, true),
+        ];
+        for (capture, vision, expected) in table {
+            assert_eq!(life.moved(capture, vision), expected, "{capture} {vision}");
+        }
+    }
+}

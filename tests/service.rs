@@ -1,0 +1,119 @@
+//! The daemon under a service manager: what it says, and a reload while it runs.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod door;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use door::{Door, fixture};
+
+/// Nothing here takes nearly as long.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The daemon on the clip, over and over, and the socket that it tells of itself.
+struct Service {
+    child: Child,
+    socket: UnixDatagram,
+}
+
+impl Service {
+    fn start(door: &Door) -> Self {
+        let path = door.path("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let clip = fixture("door.mjpeg");
+        let command = door.command(&["run", "--replay", &clip, "--repeat", "--sink", "stdout"]);
+        let child = Command::new(command.get_program())
+            .args(command.get_args())
+            .env("NOTIFY_SOCKET", &path)
+            .env("WATCHDOG_USEC", "30000000")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self { child, socket }
+    }
+
+    /// Waits for a message that contains `words`.
+    fn hear(&self, words: &str) -> String {
+        let mut heard = Vec::new();
+        let mut bytes = [0; 4096];
+        loop {
+            let length = self.socket.recv(&mut bytes);
+            let length = length.unwrap_or_else(|e| panic!("{words}: {e}; heard {heard:?}"));
+            let message = String::from_utf8(bytes[..length].to_vec()).unwrap();
+            if message.contains(words) {
+                return message;
+            }
+            heard.push(message);
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status();
+        assert!(kill.unwrap().success());
+    }
+
+    /// Events until one of this type.
+    fn until(&mut self, event_type: &str) -> Vec<String> {
+        let lines = BufReader::new(self.child.stdout.as_mut().unwrap()).lines();
+        let mut kinds = Vec::new();
+        for line in lines {
+            let event: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+            kinds.push(event["event_type"].as_str().unwrap().to_owned());
+            if kinds.last().unwrap() == event_type {
+                return kinds;
+            }
+        }
+        panic!("no {event_type} but {kinds:?}");
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_service_manager_hears_all() {
+    let door = Door::new("");
+    let mut service = Service::start(&door);
+    service.hear("READY=1");
+    service.hear("WATCHDOG=1");
+    let status = service.hear("STATUS=camera ");
+    assert!(status.contains("door.mjpeg"), "{status}");
+    assert!(status.contains("nobody is enrolled yet"), "{status}");
+    service.hear("last event: unknown");
+    service.signal("HUP");
+    service.hear("RELOADING=1\nMONOTONIC_USEC=");
+    service.hear("READY=1");
+    service.signal("TERM");
+    service.hear("STOPPING=1");
+    assert_eq!(service.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_new_configuration_holds_without_a_restart() {
+    let door = Door::new("threshold = 0.9999\n");
+    door.expect(0, &["enroll", "ada", "--photo", &fixture("ada.jpg")]);
+    let mut service = Service::start(&door);
+    service.until("unknown");
+    let path = door.path("door.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    // What is wrong changes nothing.
+    fs::write(&path, "[camera]\nframes = 1\n").unwrap();
+    service.signal("HUP");
+    service.hear("RELOADING=1");
+    service.hear("READY=1");
+    fs::write(&path, config.replace("threshold = 0.9999\n", "")).unwrap();
+    service.signal("HUP");
+    let kinds = service.until("match");
+    assert!(kinds.iter().all(|kind| kind != "camera"), "{kinds:?}");
+}
