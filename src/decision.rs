@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use crate::face::{FaceBox, Quality, QualityReason, TrackId};
+use crate::face::{FaceBox, Presentation, Quality, QualityReason, TrackId};
 use crate::gallery::{Candidate, Match};
 
 /// When evidence suffices.
@@ -31,6 +31,8 @@ pub struct Observation {
     pub face: FaceBox,
     /// What the quality gate measured.
     pub quality: Quality,
+    /// What the frames of this person say about a picture of a face.
+    pub presentation: Option<Presentation>,
     /// What came of it.
     pub evidence: Evidence,
 }
@@ -77,6 +79,8 @@ pub struct Decision {
     pub face: FaceBox,
     /// Its quality.
     pub quality: Quality,
+    /// What the frames up to this one say about a picture of a face.
+    pub presentation: Option<Presentation>,
 }
 
 /// What a compared frame votes for.
@@ -287,6 +291,7 @@ fn decided(
     let Observation {
         face,
         quality,
+        presentation,
         evidence,
     } = shown;
     let comparison = match evidence {
@@ -302,6 +307,7 @@ fn decided(
         comparison,
         face,
         quality,
+        presentation,
     }
 }
 

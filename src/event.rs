@@ -21,6 +21,18 @@ pub enum EventType {
     NoMatch,
     /// A face was there for the whole visit, but never good enough to be compared.
     QualityReject,
+    /// Somebody was let in, or not. `reason` says why.
+    Access,
+    /// A face looks like a picture of one. `reason` says by what.
+    SpoofSuspected,
+    /// Too many refusals: further tries have to wait.
+    RateLimited,
+    /// What somebody is asked to do, such as `turn_left`.
+    Challenge,
+    /// The door was opened without a decision.
+    Tamper,
+    /// The door is held shut, released, or stands open.
+    Door,
     /// The camera has gone, or is back. `reason` says which.
     Camera,
 }
@@ -74,6 +86,8 @@ pub struct LatencyFields {
     pub align: f32,
     /// Embedding network.
     pub embed: f32,
+    /// Liveness network.
+    pub liveness: f32,
     /// Gallery search.
     pub r#match: f32,
     /// The whole frame.
@@ -87,6 +101,40 @@ pub struct ModelFields {
     pub name: String,
     /// SHA-256 of the file, lower-case hexadecimal.
     pub sha256: String,
+}
+
+/// What presentation attack detection says of the visit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PadFields {
+    /// 0..1; high is a real face.
+    pub score: f32,
+    /// What it has to reach.
+    pub threshold: f32,
+    /// Frames that the score is of.
+    pub frames: u32,
+}
+
+/// What the lock on MQTT is told. Never retained, and never sent late.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LockWord {
+    /// Open it, or shut it.
+    pub action: LockAction,
+    /// RFC 3339 time of the word.
+    pub issued_at: String,
+    /// RFC 3339 time after which it is not to be obeyed; only for opening.
+    pub expires_at: Option<String>,
+    /// Seconds after which the lock has to shut by itself; only for opening.
+    pub pulse_s: Option<f64>,
+}
+
+/// What a lock can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LockAction {
+    /// Let somebody in.
+    Open,
+    /// Nobody.
+    Shut,
 }
 
 /// One event as published and as kept in the audit trail.
@@ -114,7 +162,7 @@ pub struct VerificationEvent {
     pub mode: Option<String>,
     /// The identity that was claimed.
     pub claimed_id: Option<String>,
-    /// Who was recognised; only for a match.
+    /// Who was recognised, or whom it is about.
     pub subject_id: Option<String>,
     /// Similarity of the best template.
     pub similarity: Option<f32>,
@@ -126,6 +174,10 @@ pub struct VerificationEvent {
     pub gallery_size: Option<u32>,
     /// Frames of the visit that were compared.
     pub frames_used: Option<u32>,
+    /// Presentation attack detection.
+    pub pad: Option<PadFields>,
+    /// The rule that let somebody in.
+    pub rule: Option<String>,
     /// Quality of the best frame.
     pub quality: Option<QualityFields>,
     /// The face in the frame: x, y, width, height in pixels.
@@ -165,6 +217,8 @@ pub(crate) fn sample(number: u32) -> VerificationEvent {
         runner_up: None,
         gallery_size: None,
         frames_used: None,
+        pad: None,
+        rule: None,
         quality: None,
         bbox: None,
         latency_ms: None,

@@ -1,15 +1,18 @@
 //! doorward: a face at the camera becomes a decision on MQTT.
 //!
 //! The rooms, each using only those before it: `kernels`, `image`, `inference`, `face`, `gallery`,
-//! `decision`, `pipeline`. At the edges stand `camera`, `store`, `mqtt`; they know the core's
-//! types and never each other. `config`, `setup`, `daemon` and `cli` put them together.
+//! `decision`, `pipeline`, `challenge`, `access`. At the edges stand `camera`, `store`, `mqtt`,
+//! `door`; they know the core's types and never each other. `config`, `setup`, `daemon` and `cli` put them together.
 //! `ARCHITECTURE.md` shows the way of the data.
 
+pub mod access;
 pub mod camera;
+pub mod challenge;
 pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod decision;
+pub mod door;
 pub mod event;
 pub mod face;
 pub mod gallery;

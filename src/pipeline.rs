@@ -3,16 +3,20 @@
 //! No threads, no devices, no files. Time comes with the frame; the only clock that is read here
 //! measures how long the stages take.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::decision::{Decider, Decision, DecisionRules, Evidence, Observation};
 use crate::face::{
-    AlignedFace, Detection, Detector, Embedder, Quality, QualityLimits, QualityReason, TrackId,
-    Tracker,
+    AlignedFace, Detection, Detector, Embedder, Fusion, FusionRules, Liveness, Presentation,
+    Quality, QualityLimits, QualityReason, TrackId, Tracker,
 };
-use crate::gallery::{Gallery, Match, ModelMismatch, Template};
+use crate::gallery::{Gallery, Match, ModelMismatch, Template, Verification};
 use crate::image::{Frame, ImageError, RgbImage, decode};
 use crate::inference::ModelError;
+
+/// A face that is turned further says little about being a picture of one.
+const LIVENESS_YAW: f32 = 20.0;
 
 /// How long each stage of a step took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,6 +29,8 @@ pub struct Timings {
     pub align: Duration,
     /// Embedding network, over all faces.
     pub embed: Duration,
+    /// Liveness network, over all faces.
+    pub liveness: Duration,
     /// Gallery search, over all faces.
     pub search: Duration,
     /// Everything.
@@ -42,8 +48,12 @@ pub struct SeenFace {
     pub quality: Quality,
     /// Why it was not compared; empty when it was.
     pub refusals: Vec<QualityReason>,
-    /// The comparison.
+    /// The comparison with everybody (1:N).
     pub comparison: Option<Match>,
+    /// The comparison with the subject that is claimed (1:1).
+    pub verification: Option<Verification>,
+    /// What the visit's frames that were taken for the same subject say about a picture of a face.
+    pub presentation: Option<Presentation>,
 }
 
 /// What one frame brought.
@@ -75,10 +85,16 @@ pub enum StepError {
 pub struct Pipeline {
     detector: Detector,
     embedder: Embedder,
+    liveness: Option<(Liveness, FusionRules)>,
     limits: QualityLimits,
     gallery: Gallery,
     tracker: Tracker,
     decider: Decider,
+    /// The subject that faces are compared with besides.
+    claimed: Option<String>,
+    /// The frames of each visit, apart by the subject that they were taken for: a picture of
+    /// somebody does not profit from the face of whoever holds it.
+    presentations: HashMap<TrackId, HashMap<Option<String>, Fusion>>,
     image: RgbImage,
     aligned: AlignedFace,
 }
@@ -96,10 +112,13 @@ impl Pipeline {
         Self {
             detector,
             embedder,
+            liveness: None,
             limits,
             gallery,
             tracker: Tracker::new(visit_gap),
             decider: Decider::new(rules),
+            claimed: None,
+            presentations: HashMap::new(),
             image: RgbImage::default(),
             aligned: AlignedFace::default(),
         }
@@ -109,6 +128,18 @@ impl Pipeline {
     pub fn succeed(&mut self, old: Self) {
         self.tracker.succeed(old.tracker);
         self.decider.succeed(old.decider);
+    }
+
+    /// Judges faces by this network too.
+    #[must_use]
+    pub fn with_liveness(mut self, liveness: Liveness, rules: FusionRules) -> Self {
+        self.liveness = Some((liveness, rules));
+        self
+    }
+
+    /// Compares faces with this subject besides (1:1), from the next frame on.
+    pub fn claim(&mut self, subject: Option<String>) {
+        self.claimed = subject;
     }
 
     /// Takes one frame from its bytes to decisions. `frame.captured_at` is the time that counts.
@@ -134,6 +165,7 @@ impl Pipeline {
             let observation = Observation {
                 face: face.detection.face,
                 quality: face.quality,
+                presentation: face.presentation,
                 evidence,
             };
             step.decisions
@@ -141,6 +173,7 @@ impl Pipeline {
             step.faces.push(face);
         }
         for track in self.tracker.ended(now) {
+            self.presentations.remove(&track);
             step.decisions.extend(self.decider.end(track));
         }
         step.timings.total = started.elapsed();
@@ -191,21 +224,47 @@ impl Pipeline {
             refusals = vec![QualityReason::TurnedAside];
         }
         timings.align += watch.lap();
-        let mut comparison = None;
-        if refusals.is_empty() {
-            let embedding = self.embedder.embed(&self.aligned)?;
-            timings.embed += watch.lap();
-            let probe = Template::new(&embedding, self.gallery.model_id().clone());
-            comparison = Some(self.gallery.search(&probe)?);
-            timings.search += watch.lap();
-        }
-        Ok(SeenFace {
+        let mut face = SeenFace {
             track,
             detection,
             quality,
             refusals,
-            comparison,
-        })
+            comparison: None,
+            verification: None,
+            presentation: None,
+        };
+        if face.refusals.is_empty() {
+            let embedding = self.embedder.embed(&self.aligned)?;
+            timings.embed += watch.lap();
+            let probe = Template::new(&embedding, self.gallery.model_id().clone());
+            face.comparison = Some(self.gallery.search(&probe)?);
+            if let Some(subject) = &self.claimed {
+                face.verification = self.gallery.compare(&probe, subject)?;
+            }
+            timings.search += watch.lap();
+            face.presentation = self.judge_presentation(&face)?;
+            timings.liveness += watch.lap();
+        }
+        Ok(face)
+    }
+
+    /// What the frames of this visit and person say, the present one included.
+    fn judge_presentation(&mut self, face: &SeenFace) -> Result<Option<Presentation>, StepError> {
+        let Some((liveness, rules)) = &mut self.liveness else {
+            return Ok(None);
+        };
+        let claimed = face.verification.filter(Verification::is_accepted);
+        let accepted = face.comparison.as_ref().and_then(Match::accepted);
+        let person = match claimed {
+            Some(_) => self.claimed.clone(),
+            None => accepted.map(|candidate| candidate.subject.clone()),
+        };
+        let persons = self.presentations.entry(face.track).or_default();
+        let fusion = persons.entry(person).or_insert_with(|| Fusion::new(*rules));
+        if face.quality.yaw.abs() <= LIVENESS_YAW {
+            fusion.add(liveness.logit(&self.aligned)?);
+        }
+        Ok(fusion.presentation())
     }
 }
 

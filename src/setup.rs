@@ -4,17 +4,26 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use jiff::tz::TimeZone;
 
+use crate::access::{AccessRules, LockoutRules, Rule, Schedule};
 use crate::camera::{CameraRequest, FrameSource, Pace, Replay, ReplayRequest, V4l2Camera};
-use crate::config::{Config, Metric as MetricChoice, SourceKind};
+use crate::challenge::ChallengeRules;
+use crate::config::{Config, Metric as MetricChoice, RuleSection, SourceKind, Zone};
 use crate::decision::DecisionRules;
-use crate::face::{Detector, DetectorSettings, Embedder, FaceExtractor, QualityLimits};
+use crate::door::LatchRules;
+use crate::face::{
+    Detector, DetectorSettings, Embedder, FaceExtractor, FusionRules, Liveness, QualityLimits,
+};
 use crate::gallery::{Calibration, Gallery, Metric, ModelId, ThresholdPolicy};
 use crate::inference::{Models, Role};
 use crate::pipeline::Pipeline;
 
 /// Longest side that the detector sees of a photograph, which is given more time than a frame.
 const PHOTO_SIDE: usize = 640;
+
+/// How much closer the eyes may come in a challenge than the turn of the head explains.
+const FLATNESS: f32 = 0.2;
 
 /// A configuration and its models.
 pub struct Setup {
@@ -105,6 +114,38 @@ impl Setup {
         ))
     }
 
+    /// The liveness model, and how its frames are put together.
+    ///
+    /// # Errors
+    /// A model that is not there or cannot be used.
+    pub fn liveness(&self) -> Result<(Liveness, FusionRules)> {
+        let section = &self.config.liveness;
+        let name = self.config.models.liveness.as_deref();
+        let model = self.models.get(Role::Liveness, name).context(
+            "[liveness] always, or a rule with liveness = \"warn\" or \"required\", needs a \
+             liveness model",
+        )?;
+        let liveness = Liveness::new(model)?;
+        #[expect(clippy::cast_possible_truncation, reason = "a fraction")]
+        let threshold = section.threshold.map(|t| t.get() as f32);
+        let rules = FusionRules {
+            frames: section.frames.get() as usize,
+            threshold: threshold.unwrap_or(liveness.threshold()),
+        };
+        Ok((liveness, rules))
+    }
+
+    /// Whether anything asks for presentation attack detection.
+    pub fn needs_liveness(&self) -> bool {
+        self.config.liveness.always
+            || self
+                .config
+                .access
+                .rule
+                .iter()
+                .any(RuleSection::needs_liveness)
+    }
+
     /// An empty gallery for templates of `embedder`.
     ///
     /// # Errors
@@ -166,6 +207,70 @@ impl Setup {
         }
     }
 
+    /// Who may come in, with the faces of `gallery`; nobody when no rule says so.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "degrees and fractions fit in f32"
+    )]
+    pub fn access_rules(&self, gallery: &Gallery) -> AccessRules {
+        let Config {
+            access,
+            challenge,
+            decision,
+            ..
+        } = &self.config;
+        let gap = Duration::from_secs_f64(decision.visit_gap_s.get());
+        AccessRules {
+            rules: access.rule.iter().map(rule).collect(),
+            challenge: ChallengeRules {
+                turn_yaw: challenge.turn_yaw.get() as f32,
+                front_yaw: challenge.front_yaw.get() as f32,
+                hold: challenge.frames.get(),
+                within: Duration::from_secs_f64(challenge.turn_s.get()),
+                gap,
+                flatness: FLATNESS,
+            },
+            agree: decision.agree.get() as usize,
+            of: decision.of.get() as usize,
+            wait: Duration::from_secs_f64(access.wait_s.get()),
+            gap,
+            hold_similarity: gallery.similarity_at(challenge.hold_fmr.get()),
+        }
+    }
+
+    /// When it is too much.
+    pub fn lockout_rules(&self) -> LockoutRules {
+        let section = &self.config.lockout;
+        LockoutRules {
+            slow_after: section.slow_after.get(),
+            block_after: section.block_after.get(),
+            door_block_after: section.door_block_after.get(),
+            slow: Duration::from_secs_f64(section.slow_s.get()),
+            block: Duration::from_secs_f64(section.block_s.get()),
+            forget: Duration::from_secs_f64(section.forget_s.get()),
+        }
+    }
+
+    /// The door's time zone.
+    ///
+    /// # Errors
+    /// A name that is no time zone.
+    pub fn time_zone(&self) -> Result<TimeZone> {
+        let zone: Result<Zone, String> = self.config.access.time_zone.parse();
+        zone.map(|zone| zone.0).map_err(anyhow::Error::msg)
+    }
+
+    /// When the door is open.
+    pub fn latch_rules(&self) -> LatchRules {
+        let section = &self.config.door;
+        LatchRules {
+            pulse: Duration::from_secs_f64(section.pulse_s.get()),
+            max_age: Duration::from_secs_f64(section.max_age_s.get()),
+            grace: Duration::from_secs_f64(section.grace_s.get()),
+            held_open: Duration::from_secs_f64(section.held_open_s.get()),
+        }
+    }
+
     /// How the configured camera is asked for.
     pub fn camera_request(&self) -> CameraRequest {
         let camera = &self.config.camera;
@@ -213,13 +318,34 @@ impl Setup {
         let gallery = self.gallery(&embedder, id)?;
         let gap = Duration::from_secs_f64(self.config.decision.visit_gap_s.get());
         let detector = self.detector()?;
-        Ok(Pipeline::new(
+        let pipeline = Pipeline::new(
             detector,
             embedder,
             self.limits(),
             gallery,
             self.rules(),
             gap,
-        ))
+        );
+        if !self.needs_liveness() {
+            return Ok(pipeline);
+        }
+        let (liveness, rules) = self.liveness()?;
+        Ok(pipeline.with_liveness(liveness, rules))
+    }
+}
+
+fn rule(section: &RuleSection) -> Rule {
+    Rule {
+        name: section.name.clone(),
+        subjects: section.subjects.clone(),
+        schedule: Schedule {
+            days: section.days.iter().map(|day| day.0).collect(),
+            hours: section.hours.iter().map(|hours| hours.0).collect(),
+        },
+        valid_from: section.valid_from.as_ref().map(|date| date.0),
+        valid_until: section.valid_until.as_ref().map(|date| date.0),
+        factor: section.factor.into(),
+        liveness: section.liveness.into(),
+        challenge: section.challenge,
     }
 }

@@ -22,12 +22,18 @@ fn serialised(event_type: EventType) -> Value {
     serde_json::to_value(event(event_type, noon())).unwrap()
 }
 
-const ALL: [EventType; 5] = [
+const ALL: [EventType; 11] = [
     EventType::Match,
     EventType::Unknown,
     EventType::NoMatch,
     EventType::QualityReject,
     EventType::Camera,
+    EventType::Access,
+    EventType::SpoofSuspected,
+    EventType::RateLimited,
+    EventType::Challenge,
+    EventType::Tamper,
+    EventType::Door,
 ];
 
 #[test]
@@ -70,6 +76,23 @@ fn each_type_has_its_conditions() {
         check_refused(EventType::Match, key, Value::Null);
     }
     check_refused(EventType::Match, "decision", json!("reject"));
+    // With access rules a match accepts nobody, and has no end.
+    check_refused(EventType::Match, "decision", json!("inconclusive"));
+    let mut told = serialised(EventType::Match);
+    told["decision"] = json!("inconclusive");
+    told["expires_at"] = Value::Null;
+    assert!(valid(&told));
+    check_refused(EventType::Access, "expires_at", Value::Null);
+    check_refused(EventType::Access, "decision", json!("inconclusive"));
+    check_refused(EventType::SpoofSuspected, "decision", json!("accept"));
+    check_refused(EventType::RateLimited, "decision", json!("accept"));
+    check_refused(EventType::Tamper, "subject_id", json!("Ada"));
+    check_refused(EventType::Door, "decision", json!("accept"));
+    check_refused(
+        EventType::Access,
+        "pad",
+        json!({ "score": 1.5, "threshold": 0.5, "frames": 8 }),
+    );
     check_refused(EventType::Match, "mode", json!("1:1"));
     check_refused(EventType::Match, "gallery_size", json!(0));
     check_refused(EventType::Match, "event_id", json!("1"));

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room, and the rooms that it may use.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("kernels", &[]),
     ("image", &["kernels"]),
     ("inference", &["kernels", "image"]),
@@ -16,28 +16,49 @@ const ROOMS: [(&str, &[&str]); 15] = [
         "pipeline",
         &["image", "inference", "face", "gallery", "decision"],
     ),
+    ("challenge", &[]),
+    (
+        "access",
+        &["face", "gallery", "decision", "pipeline", "challenge"],
+    ),
     ("event", &[]),
-    ("config", &["image"]),
+    ("config", &["image", "access"]),
     ("camera", &["image"]),
     ("store", &["config", "event", "gallery", "face"]),
+    ("door", &["config"]),
     ("mqtt", &["config", "event"]),
     (
         "setup",
         &[
+            "access",
             "camera",
+            "challenge",
             "config",
             "inference",
             "face",
             "gallery",
             "decision",
+            "door",
             "pipeline",
         ],
     ),
     (
         "daemon",
         &[
-            "camera", "config", "decision", "event", "face", "gallery", "image", "mqtt",
-            "pipeline", "setup", "store",
+            "access",
+            "camera",
+            "challenge",
+            "config",
+            "decision",
+            "door",
+            "event",
+            "face",
+            "gallery",
+            "image",
+            "mqtt",
+            "pipeline",
+            "setup",
+            "store",
         ],
     ),
     (
@@ -46,6 +67,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "camera",
             "config",
             "daemon",
+            "door",
             "face",
             "gallery",
             "image",

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::look;
 use crate::camera::{capture_devices, offered_modes};
 use crate::config::SourceKind;
+use crate::door::{Contact, Strike};
 use crate::mqtt::probe;
 use crate::setup::{ModelArgs, Setup};
 use crate::store::Store;
@@ -53,7 +54,13 @@ pub(super) fn run(
             note("configuration", Ok(source));
             note("detector", detector(&setup));
             note("embedder", embedder(&setup));
+            if setup.needs_liveness() {
+                note("liveness", liveness(&setup));
+            }
             note("gallery", gallery(&setup));
+            if setup.config.door.is_on() {
+                note("door", door(&setup));
+            }
             note("camera", camera(&setup));
             if let Some(file) = &args.camera {
                 note("picture", look::look(&setup, file.as_deref()));
@@ -110,6 +117,41 @@ fn embedder(setup: &Setup) -> Result<String> {
         gallery.threshold(),
         embedder.arithmetic()
     ))
+}
+
+fn liveness(setup: &Setup) -> Result<String> {
+    let (liveness, rules) = setup.liveness()?;
+    Ok(format!(
+        "{}, {} frames, threshold {:.3}; {}",
+        liveness.name(),
+        rules.frames,
+        rules.threshold,
+        liveness.arithmetic()
+    ))
+}
+
+/// Takes the lines as the daemon would, the strike shut.
+fn door(setup: &Setup) -> Result<String> {
+    let section = &setup.config.door;
+    let strike = Strike::take(section)?;
+    let contact = Contact::take(section)?;
+    let stands = match contact.map(|contact| contact.is_open()).transpose()? {
+        Some(true) => ", and stands open",
+        Some(false) => ", and is closed",
+        None => "",
+    };
+    let line = if strike.is_some() {
+        "a strike"
+    } else {
+        "no strike"
+    };
+    let lock = if section.mqtt_lock {
+        ", a lock on MQTT"
+    } else {
+        ""
+    };
+    let rules = setup.config.access.rule.len();
+    Ok(format!("{line}{lock}, {rules} rules{stands}"))
 }
 
 fn gallery(setup: &Setup) -> Result<String> {

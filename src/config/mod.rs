@@ -4,6 +4,7 @@
 //! and a test holds the two together. Secrets never stand in the file itself, only the paths of
 //! the files that hold them.
 
+mod door;
 mod range;
 mod sections;
 
@@ -11,6 +12,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use door::{
+    AccessSection, ChallengeSection, DoorSection, Level, LivenessSection, LockoutSection,
+    RuleSection, Zone,
+};
 pub use sections::{
     CameraSection, DecisionSection, DetectionSection, DeviceId, DeviceSection, FormatChoice,
     MatchingSection, Metric, ModelsSection, MqttSection, QualitySection, ReplaySection, SourceKind,
@@ -42,6 +47,16 @@ pub struct Config {
     pub matching: MatchingSection,
     /// From comparisons to decisions.
     pub decision: DecisionSection,
+    /// Presentation attack detection.
+    pub liveness: LivenessSection,
+    /// Turning the head as told.
+    pub challenge: ChallengeSection,
+    /// Who may come in.
+    pub access: AccessSection,
+    /// Too many refusals.
+    pub lockout: LockoutSection,
+    /// The door's lines.
+    pub door: DoorSection,
     /// The broker.
     pub mqtt: MqttSection,
     /// The database.
@@ -139,7 +154,7 @@ impl Config {
                 mqtt.host
             ));
         }
-        Ok(())
+        door::check(self)
     }
 
     /// Relative paths in a file are relative to that file.

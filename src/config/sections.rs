@@ -197,6 +197,8 @@ pub struct ModelsSection {
     pub detector: Option<String>,
     /// Name in the manifest; its default when none is given.
     pub embedder: Option<String>,
+    /// Name in the manifest; its default when none is given.
+    pub liveness: Option<String>,
 }
 
 impl Default for ModelsSection {
@@ -206,6 +208,7 @@ impl Default for ModelsSection {
             manifest: "manifest.toml".into(),
             detector: None,
             embedder: None,
+            liveness: None,
         }
     }
 }

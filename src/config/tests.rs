@@ -12,6 +12,7 @@ fn reference() -> String {
     let text = include_str!("../../config/doorward.toml");
     let lines = text.lines().map(|line| match line.strip_prefix("# ") {
         Some(key) if key.split_once(" = ").is_some_and(|(k, _)| is_key(k)) => key,
+        Some(table) if table.starts_with("[[") => table,
         _ => line,
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -37,7 +38,12 @@ fn the_reference_shows_the_defaults() {
         config.models.directory = None;
         config.models.detector = None;
         config.models.embedder = None;
+        config.models.liveness = None;
         config.detection.score = None;
+        config.liveness.threshold = None;
+        config.access.rule.clear();
+        config.door.line = None;
+        config.door.contact_line = None;
         config.matching.threshold = None;
         config.mqtt.port = None;
         config.store.key_file = None;
@@ -66,6 +72,11 @@ fn the_reference_knows_every_key() {
         "quality",
         "matching",
         "decision",
+        "liveness",
+        "challenge",
+        "access",
+        "lockout",
+        "door",
         "mqtt",
         "store",
     ] {
@@ -75,7 +86,7 @@ fn the_reference_knows_every_key() {
             .split('`')
             .skip(1)
             .step_by(2)
-            .filter(|key| *key != "replay")
+            .filter(|key| !["replay", "rule"].contains(key))
         {
             assert!(
                 shown.iter().any(|s| s == key),
@@ -87,7 +98,7 @@ fn the_reference_knows_every_key() {
 
 #[test]
 fn what_is_wrong_is_named_with_its_place() {
-    let cases: [(&str, &[&str]); 14] = [
+    let cases: [(&str, &[&str]); 25] = [
         (
             "[camera]\nfsp = 10\n",
             &["line 2, column 1", "fsp", "`fps`"],
@@ -131,6 +142,37 @@ fn what_is_wrong_is_named_with_its_place() {
         ),
         ("[mqtt]\nclient_key_file = \"p\"\n", &["client_cert_file"]),
         ("[mqtt\n", &["line 1"]),
+        ("[door]\nline = 4\n", &["[[access.rule]]"]),
+        (
+            "[door]\nline = 4\ncontact_line = 4\n[[access.rule]]\nname = \"a\"\nsubjects = []\n",
+            &["contact_line are the same"],
+        ),
+        ("[door]\npulse_s = 600\n", &["line 2", "0.1 to 60.0"]),
+        (
+            "[[access.rule]]\nname = \"a\"\nsubjects = [\"*\"]\nhours = [\"7-19\"]\n",
+            &["line 4", "7-19", "HH:MM-HH:MM"],
+        ),
+        (
+            "[[access.rule]]\nname = \"a\"\nsubjects = [\"*\"]\ndays = [\"Monday\"]\n",
+            &["line 4", "Monday", "mon, tue"],
+        ),
+        (
+            "[[access.rule]]\nname = \"a\"\nsubjects = []\nvalid_from = \"2026-02-30\"\n",
+            &["line 4", "2026-02-30"],
+        ),
+        (
+            "[[access.rule]]\nname = \"a\"\nsubjects = []\nvalid_from = \"2026-03-02\"\n\
+             valid_until = \"2026-03-01\"\n",
+            &["\"a\"", "2026-03-02 is after"],
+        ),
+        (
+            "[access]\ntime_zone = \"Mars/Base\"\n[[access.rule]]\nname = \"a\"\n\
+             subjects = []\ndays = [\"mon\"]\n",
+            &["time_zone", "Mars/Base", "Europe/Berlin"],
+        ),
+        ("[[access.rule]]\nname = \"a\"\n", &["line 1", "subjects"]),
+        ("[lockout]\nslow_after = 9\n", &["slow_after = 9"]),
+        ("[challenge]\nturn_yaw = 50\n", &["max_yaw"]),
     ];
     for (text, expected) in cases {
         let message = refused(text);

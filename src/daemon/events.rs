@@ -8,10 +8,10 @@ use ulid::Ulid;
 
 use crate::decision::{Decision, Outcome};
 use crate::event::{
-    EventType, LatencyFields, ModelFields, QualityFields, RunnerUp, SCHEMA, Verdict,
+    EventType, LatencyFields, ModelFields, PadFields, QualityFields, RunnerUp, SCHEMA, Verdict,
     VerificationEvent,
 };
-use crate::face::Quality;
+use crate::face::{Presentation, Quality};
 use crate::pipeline::{Pipeline, Timings};
 use crate::setup::Setup;
 
@@ -36,6 +36,8 @@ pub(super) struct EventMaker {
     boot_id: String,
     model: ModelFields,
     valid: SignedDuration,
+    /// Rules say who may come in, so that a match alone accepts nobody.
+    guarded: bool,
 }
 
 impl EventMaker {
@@ -49,6 +51,7 @@ impl EventMaker {
                 sha256: pipeline.gallery().model_id().0.clone(),
             },
             valid: SignedDuration::try_from(valid).unwrap_or(SignedDuration::ZERO),
+            guarded: !setup.config.access.rule.is_empty(),
         }
     }
 
@@ -61,6 +64,7 @@ impl EventMaker {
         now: Timestamp,
     ) -> VerificationEvent {
         let (event_type, verdict) = match decision.outcome {
+            Outcome::Match if self.guarded => (EventType::Match, Verdict::Inconclusive),
             Outcome::Match => (EventType::Match, Verdict::Accept),
             Outcome::Unknown => (EventType::Unknown, Verdict::Reject),
             Outcome::NoMatch => (EventType::NoMatch, Verdict::Inconclusive),
@@ -69,13 +73,10 @@ impl EventMaker {
         let comparison = decision.comparison.as_ref();
         let best = comparison.and_then(|c| c.best.as_ref());
         let runner_up = comparison.and_then(|c| c.runner_up.as_ref());
-        let expires = now
-            .checked_add(self.valid)
-            .ok()
-            .filter(|_| verdict == Verdict::Accept);
+        let expires = self.expiry(now).filter(|_| verdict == Verdict::Accept);
         let face = decision.face;
         VerificationEvent {
-            expires_at: expires.map(|t| t.to_string()),
+            expires_at: expires,
             mode: Some("1:N".to_owned()),
             subject_id: decision.subject.clone(),
             similarity: best.map(|c| c.similarity),
@@ -86,6 +87,7 @@ impl EventMaker {
             }),
             gallery_size: u32::try_from(gallery_size).ok(),
             frames_used: Some(decision.compared),
+            pad: decision.presentation.as_ref().map(pad),
             quality: Some(quality(&decision.quality)),
             bbox: Some([face.x, face.y, face.width, face.height]),
             latency_ms: Some(latency(timings)),
@@ -111,7 +113,17 @@ impl EventMaker {
         }
     }
 
-    fn blank(&self, event_type: EventType, now: Timestamp) -> VerificationEvent {
+    /// When an accept of `now` is no longer good for opening something.
+    pub(super) fn expiry(&self, now: Timestamp) -> Option<String> {
+        now.checked_add(self.valid).ok().map(|t| t.to_string())
+    }
+
+    /// The embedding model.
+    pub(super) fn model(&self) -> &ModelFields {
+        &self.model
+    }
+
+    pub(super) fn blank(&self, event_type: EventType, now: Timestamp) -> VerificationEvent {
         VerificationEvent {
             schema: SCHEMA.to_owned(),
             event_id: Ulid::generate().to_string(),
@@ -130,6 +142,8 @@ impl EventMaker {
             runner_up: None,
             gallery_size: None,
             frames_used: None,
+            pad: None,
+            rule: None,
             quality: None,
             bbox: None,
             latency_ms: None,
@@ -142,7 +156,15 @@ impl EventMaker {
     }
 }
 
-fn quality(quality: &Quality) -> QualityFields {
+pub(super) fn pad(presentation: &Presentation) -> PadFields {
+    PadFields {
+        score: presentation.score,
+        threshold: presentation.threshold,
+        frames: presentation.frames,
+    }
+}
+
+pub(super) fn quality(quality: &Quality) -> QualityFields {
     QualityFields {
         face_px: quality.face_px,
         sharpness: quality.sharpness,
@@ -160,6 +182,7 @@ fn latency(timings: &Timings) -> LatencyFields {
         detect: ms(timings.detect),
         align: ms(timings.align),
         embed: ms(timings.embed),
+        liveness: ms(timings.liveness),
         r#match: ms(timings.search),
         total: ms(timings.total),
     }

@@ -1,10 +1,13 @@
 //! The daemon: threads, signals, and the way from decisions to stored and published events.
 //!
-//! Three threads: `capture` drains the source into a one-place slot, `vision` takes the newest
-//! frame through the pipeline and stores what was decided, and the main thread runs MQTT and the
-//! signals. Only this room knows all edges.
+//! Four threads: `capture` drains the source into a one-place slot, `vision` takes the newest
+//! frame through the pipeline, stores what was decided and lets people in, `door` moves the
+//! strike, and the main thread runs MQTT and the signals. Only this room knows all edges.
 
+mod door;
+mod door_events;
 mod events;
+mod guard;
 mod journal;
 mod outbox;
 mod reload;
@@ -20,16 +23,19 @@ use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::camera::{CameraState, CaptureEnd, Latest, Progress, Stop, capture_loop};
 use crate::config::SourceKind;
+use crate::door::Strike;
 use crate::event::VerificationEvent;
 use crate::mqtt::{DeviceState, Publisher};
 use crate::setup::Setup;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
+use door::Door;
 use events::EventMaker;
+use guard::Guard;
 use outbox::StoredOutbox;
 use reload::Successor;
 use service::{Service, Words, tell};
@@ -45,6 +51,9 @@ const LAST_BREATH: Duration = Duration::from_millis(500);
 
 /// How long the end waits for a camera that does not answer.
 const LAST_FRAME: Duration = Duration::from_millis(500);
+
+/// Words for a lock on MQTT that may wait; more than one waits only without a broker.
+const LOCK_WORDS: usize = 4;
 
 /// Where events go, besides the store.
 pub trait EventSink: Send {
@@ -100,7 +109,7 @@ struct Shared {
 impl Shared {
     /// Stores an event, then hands it to the sink. An event that cannot be stored is an error of
     /// the daemon: it is logged and not sent, because nothing may be sent that is not stored.
-    fn publish(&self, event: VerificationEvent) {
+    fn publish(&self, event: VerificationEvent) -> Result<(), StoreError> {
         let mut sink = lock(&self.sink);
         let recorded = lock(&self.store).record(event, sink.uses_outbox());
         match recorded {
@@ -118,8 +127,12 @@ impl Shared {
                 journal::write(event, &device.to_string_lossy());
                 lock(&self.words).event(event);
                 sink.deliver(event);
+                Ok(())
             }
-            Err(error) => log::error!("an event could not be stored and is not sent: {error}"),
+            Err(error) => {
+                log::error!("an event could not be stored and is not sent: {error}");
+                Err(error)
+            }
         }
     }
 }
@@ -147,6 +160,8 @@ pub fn run(load: Load, stdout: bool) -> Result<()> {
 
 async fn serve(load: Load, stdout: bool) -> Result<()> {
     let setup = Arc::new(load()?);
+    // First of all: the program may have died in the middle of a pulse.
+    let strike = Strike::take(&setup.config.door)?;
     if setup.config.camera.source == SourceKind::Replay {
         // Unlike a camera, a replay that is not there now will not come.
         setup.open_source(Instant::now())?;
@@ -164,6 +179,7 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
     let (state, watched) = watch::channel(DeviceState {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         camera: "starting".to_owned(),
+        door: "off".to_owned(),
         ..DeviceState::default()
     });
     let shared = Arc::new(Shared {
@@ -179,6 +195,11 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
         }),
         stop: Stop::new(),
     });
+    let ended = Arc::new(Notify::new());
+    let lock = setup.config.door.mqtt_lock;
+    let (lock_words, for_lock) = lock.then(|| mpsc::channel(LOCK_WORDS)).unzip();
+    let (mut door, claimed) = Door::start(&setup, strike, &shared, lock_words, &ended)?;
+    let guard = Guard::new(&setup, &pipeline, &shared, door.control(), claimed)?;
     let (shutdown, stopping) = watch::channel(false);
     let publisher = mqtt.then(|| {
         Publisher {
@@ -188,20 +209,23 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
             wake: Arc::clone(&wake),
             state: watched,
             clock: Arc::new(Timestamp::now),
+            lock: for_lock,
             shutdown: stopping,
         }
         .spawn()
     });
 
     let slot = Arc::new(Latest::new());
-    let ended = Arc::new(Notify::new());
     let progress = Arc::new(Progress::default());
     let turns = Arc::new(AtomicU64::new(0));
+    let origin = Instant::now();
     let mut vision = Vision::new(
         pipeline,
         Arc::clone(&shared),
         Arc::clone(&progress),
         Arc::clone(&turns),
+        guard,
+        origin,
     );
     vision.reload()?;
     let hangup = signal(SignalKind::hangup())?;
@@ -209,7 +233,7 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
         let (slot, progress) = (Arc::clone(&slot), Arc::clone(&progress));
         let shared = Arc::clone(&shared);
         move || {
-            capture(&slot, &progress, &shared);
+            capture(origin, &slot, &progress, &shared);
             Ok(())
         }
     })?;
@@ -229,7 +253,9 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
     };
     let tending = tokio::spawn(service.tend());
     let reloading = tokio::spawn(reload::on_hangup(hangup, load, Arc::clone(&shared)));
-    let end = wait_for_end(&ended).await?;
+    let end = wait_for_end(&ended).await;
+    let shut = door.stop();
+    let end = end?;
     tending.abort();
     reloading.abort();
     tell(&[NotifyState::Stopping]);
@@ -244,7 +270,7 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
         running.task.await.context("the MQTT task failed")?;
     }
     log::info!("stopped");
-    failure
+    failure.and(shut)
 }
 
 /// A named thread whose end, also by a panic, ends the daemon.
@@ -328,8 +354,7 @@ async fn drain(shared: &Shared) {
 }
 
 /// The capture thread: keeps the source open and reports its losses.
-fn capture(slot: &Latest, progress: &Progress, shared: &Shared) {
-    let origin = Instant::now();
+fn capture(origin: Instant, slot: &Latest, progress: &Progress, shared: &Shared) {
     let open = || {
         let setup = Arc::clone(&lock(&shared.setup));
         setup.open_source(origin)
@@ -355,7 +380,8 @@ fn capture(slot: &Latest, progress: &Progress, shared: &Shared) {
         lock(&shared.words).camera = words;
         if let Some(reason) = reason {
             let event = lock(&shared.maker).camera(reason, Timestamp::now());
-            shared.publish(event);
+            // `publish` has logged why, if it could not be stored.
+            let _ = shared.publish(event);
         }
     });
     if end == CaptureEnd::SourceEnded {

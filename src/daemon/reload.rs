@@ -2,8 +2,8 @@
 //!
 //! The models and what is set for the pipeline are made ready beside it and change places with it
 //! between two frames; visits go on with the evidence that they have. The camera is opened anew
-//! only when its section has changed. What names the device, the broker or the database is fixed
-//! for a run.
+//! only when its section has changed. What names the device, the broker, the database or the lines
+//! of the door is fixed for a run.
 
 use std::sync::Arc;
 
@@ -67,6 +67,7 @@ fn fixed_sections_that_differ(old: &Config, new: &Config) -> Vec<&'static str> {
         ("device", old.device != new.device),
         ("mqtt", old.mqtt != new.mqtt),
         ("store", old.store != new.store),
+        ("door", old.door != new.door),
     ];
     differ
         .into_iter()

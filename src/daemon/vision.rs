@@ -8,9 +8,11 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use super::events::clock_synced;
+use super::guard::Guard;
 use super::reload::Successor;
 use super::{Shared, lock};
 use crate::camera::{Latest, Progress, Taken};
+use crate::config::SourceKind;
 use crate::image::Frame;
 use crate::pipeline::{Pipeline, Step, StepError, Timings};
 
@@ -27,6 +29,10 @@ pub(super) struct Vision {
     progress: Arc<Progress>,
     /// Grows with every turn.
     turns: Arc<AtomicU64>,
+    /// Lets people in, when there are rules to go by.
+    guard: Guard,
+    /// When the time of a camera's frames began.
+    origin: Instant,
     /// The gallery's revision in the store when it was read.
     revision: Option<u64>,
     bad_frames: u32,
@@ -42,12 +48,16 @@ impl Vision {
         shared: Arc<Shared>,
         progress: Arc<Progress>,
         turns: Arc<AtomicU64>,
+        guard: Guard,
+        origin: Instant,
     ) -> Self {
         Self {
             pipeline,
             shared,
             progress,
             turns,
+            guard,
+            origin,
             revision: None,
             bad_frames: 0,
             frames: 0,
@@ -100,7 +110,7 @@ impl Vision {
             successor.into_iter().for_each(|next| self.succeed(next));
             match slot.take(HOUSEKEEPING) {
                 Taken::Frame(frame) => self.frame(&frame).context("recognition failed")?,
-                Taken::TimedOut => {}
+                Taken::TimedOut => self.idle(),
                 Taken::Closed => break,
             }
             self.keep_house(slot);
@@ -122,6 +132,7 @@ impl Vision {
             Ok(()) => {
                 self.pipeline.succeed(old);
                 *lock(&self.shared.maker) = next.maker;
+                self.guard.follow(&self.pipeline);
             }
             Err(error) => {
                 log::error!("the pipeline stays as it was, without a gallery: {error:#}");
@@ -131,6 +142,8 @@ impl Vision {
     }
 
     fn frame(&mut self, frame: &Frame) -> Result<(), StepError> {
+        let taken = self.taken(frame);
+        self.guard.prepare(&mut self.pipeline);
         match self.pipeline.step(frame) {
             Ok(step) => {
                 self.bad_frames = 0;
@@ -141,12 +154,13 @@ impl Vision {
                     detect,
                     align,
                     embed,
+                    liveness,
                     search,
                     total,
                 } = step.timings;
                 log::debug!(
                     "frame {}: {} faces, decode {decode:?}, detect {detect:?}, align {align:?}, \
-                     embed {embed:?}, match {search:?}, total {total:?}",
+                     embed {embed:?}, liveness {liveness:?}, match {search:?}, total {total:?}",
                     frame.sequence,
                     step.faces.len()
                 );
@@ -159,6 +173,7 @@ impl Vision {
                     );
                 }
                 self.publish(&step);
+                self.guard.frame(&step, frame.captured_at, taken);
                 Ok(())
             }
             Err(StepError::Image(error)) => {
@@ -172,12 +187,27 @@ impl Vision {
         }
     }
 
+    /// No frame has come for a while.
+    fn idle(&mut self) {
+        self.guard.prepare(&mut self.pipeline);
+        self.guard.idle();
+    }
+
+    /// When a frame was taken: a camera's is as old as it is, a replay's is from now.
+    fn taken(&self, frame: &Frame) -> Instant {
+        match lock(&self.shared.setup).config.camera.source {
+            SourceKind::V4l2 => self.origin + frame.captured_at,
+            SourceKind::Replay => Instant::now(),
+        }
+    }
+
     fn publish(&self, step: &Step) {
         let size = self.pipeline.gallery().len();
         for decision in &step.decisions {
             let now = Timestamp::now();
             let event = lock(&self.shared.maker).decision(decision, size, &step.timings, now);
-            self.shared.publish(event);
+            // Nothing hangs on it here: the guard stores its own event before it opens.
+            let _ = self.shared.publish(event);
         }
     }
 

@@ -35,6 +35,7 @@ fn observation(frame: char) -> Observation {
     Observation {
         face: FaceBox::default(),
         quality: Quality::default(),
+        presentation: None,
         evidence,
     }
 }

@@ -8,6 +8,7 @@ mod detect;
 mod embed;
 mod embedding;
 mod extract;
+mod liveness;
 mod quality;
 mod track;
 
@@ -16,5 +17,6 @@ pub use detect::{Detection, Detector, DetectorSettings, FaceBox, Landmarks};
 pub use embed::Embedder;
 pub use embedding::Embedding;
 pub use extract::{ExtractedFace, FaceExtractor};
+pub use liveness::{Fusion, FusionRules, Liveness, Presentation, PresentationVerdict};
 pub use quality::{Quality, QualityLimits, QualityReason};
 pub use track::{TrackId, Tracker};

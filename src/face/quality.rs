@@ -29,6 +29,9 @@ pub struct Quality {
     pub pitch: f32,
     /// Tilt of the line through the eyes in degrees; positive is clockwise in the image.
     pub roll: f32,
+    /// Distance between the eyes over the distance from the eyes to the mouth: less on a head that
+    /// is turned aside.
+    pub slimness: f32,
     /// Whether the face reaches beyond the edge of the image.
     pub cut_off: bool,
 }
@@ -104,6 +107,7 @@ impl Quality {
             || face.x + face.width > width as f32 + slack_x
             || face.y + face.height > height as f32 + slack_y;
         let (yaw, pitch, roll) = angles(&detection.landmarks);
+        let slimness = slimness(&detection.landmarks);
         let (brightness, sharpness) = detail(aligned);
         let face_px = face.width.min(face.height);
         Self {
@@ -113,6 +117,7 @@ impl Quality {
             yaw,
             pitch,
             roll,
+            slimness,
             cut_off,
         }
     }
@@ -147,6 +152,15 @@ impl Quality {
         let frontal = (self.yaw.abs() + self.pitch.abs() + self.roll.abs() / 2.0) / 90.0;
         self.face_px.min(200.0) / 200.0 + self.sharpness.min(100.0) / 100.0 - frontal
     }
+}
+
+/// Distance between the eyes over the distance between their middle and the mouth's.
+fn slimness([right, left, _, mouth_right, mouth_left]: &[Point; 5]) -> f32 {
+    let middle = |a: &Point, b: &Point| Point {
+        x: (a.x + b.x) / 2.0,
+        y: (a.y + b.y) / 2.0,
+    };
+    right.distance(*left) / middle(right, left).distance(middle(mouth_right, mouth_left))
 }
 
 /// Yaw, pitch and roll in degrees.

@@ -88,20 +88,30 @@ impl ThresholdPolicy {
         self.at(self.fmr)
     }
 
+    /// The threshold of a verification (1:1) against a subject of so many templates.
+    pub fn verification_of(&self, templates: usize) -> f32 {
+        self.at(share(self.fmr, templates))
+    }
+
     /// The threshold of a search among `templates` templates (1:N): each comparison may only
     /// have its share of the accepted rate, `1 - (1 - FPIR)^(1/N)`.
     pub fn identification(&self, templates: usize) -> f32 {
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^52 templates")]
-        let n = templates.max(1) as f64;
-        self.at(-((-self.fpir).ln_1p() / n).exp_m1())
+        self.at(share(self.fpir, templates))
     }
 
     /// Without a threshold and a calibration nothing matches.
     #[expect(clippy::cast_possible_truncation, reason = "a similarity of order 1")]
-    fn at(&self, fmr: f64) -> f32 {
+    pub(super) fn at(&self, fmr: f64) -> f32 {
         let calibrated = || self.calibration.as_ref().map(|c| c.threshold(fmr));
         self.threshold.or_else(calibrated).unwrap_or(f64::INFINITY) as f32
     }
+}
+
+/// The rate that each of `n` comparisons may have, so that one or more of them are false with the
+/// probability `rate`.
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52 templates")]
+fn share(rate: f64, n: usize) -> f64 {
+    -((-rate).ln_1p() / n.max(1) as f64).exp_m1()
 }
 
 #[cfg(test)]

@@ -12,5 +12,5 @@ mod template;
 pub use calibration::{Calibration, CalibrationError, ThresholdPolicy};
 pub use metric::Metric;
 pub use protect::Turn;
-pub use search::{Candidate, Gallery, Match, ModelMismatch};
+pub use search::{Candidate, Gallery, Match, ModelMismatch, Verification};
 pub use template::{ModelId, Template};

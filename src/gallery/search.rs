@@ -34,6 +34,22 @@ impl Match {
     }
 }
 
+/// What a comparison with one subject gave (1:1).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Verification {
+    /// Similarity of the best template.
+    pub similarity: f32,
+    /// What it has to reach.
+    pub threshold: f32,
+}
+
+impl Verification {
+    /// Whether it is that subject.
+    pub fn is_accepted(&self) -> bool {
+        self.similarity >= self.threshold
+    }
+}
+
 /// The templates of two models cannot be compared.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -175,6 +191,46 @@ impl Gallery {
         Ok((self.metric.similarity(a, b), self.policy.verification()))
     }
 
+    /// How alike the probe is to one subject, and what that has to reach (1:1); `None` when nobody
+    /// of this name is enrolled. Several templates are several chances, so that each has to be
+    /// better.
+    ///
+    /// # Errors
+    /// [`ModelMismatch`].
+    pub fn compare(
+        &self,
+        probe: &Template,
+        subject: &str,
+    ) -> Result<Option<Verification>, ModelMismatch> {
+        self.check(probe)?;
+        let turned = self.turn.as_ref().map(|turn| turn.turned(probe));
+        let probe = turned.as_ref().unwrap_or(probe);
+        Ok(self.templates(subject).and_then(|templates| {
+            let similarities = templates.iter().map(|t| self.metric.similarity(probe, t));
+            Some(Verification {
+                similarity: similarities.reduce(f32::max)?,
+                threshold: self.policy.verification_of(templates.len()),
+            })
+        }))
+    }
+
+    /// Whether somebody of this name is enrolled.
+    pub fn knows(&self, subject: &str) -> bool {
+        self.templates(subject).is_some()
+    }
+
+    /// The similarity that a stranger reaches with probability `fmr`.
+    pub fn similarity_at(&self, fmr: f64) -> f32 {
+        self.policy.at(fmr)
+    }
+
+    fn templates(&self, subject: &str) -> Option<&[Template]> {
+        let at = self
+            .subjects
+            .binary_search_by(|(name, _)| name.as_str().cmp(subject));
+        at.ok().map(|at| &self.subjects[at].1[..])
+    }
+
     /// What a search's best has to reach at the present size of the gallery.
     pub fn threshold(&self) -> f32 {
         self.policy
@@ -229,6 +285,14 @@ mod tests {
             .search(&template(&[-1.0, -1.0], "m"))
             .expect("same model");
         assert!(stranger.accepted().is_none());
+
+        let probe = template(&[0.1, 1.0], "m");
+        let compared = |name| gallery.compare(&probe, name).expect("same model");
+        let bela = compared("bela").expect("is enrolled");
+        assert!(bela.is_accepted() && bela.similarity > 0.9, "{bela:?}");
+        assert!(!compared("ada").expect("is enrolled").is_accepted());
+        assert_eq!(compared("cleo"), None);
+        assert!(gallery.knows("ada") && !gallery.knows("cleo"));
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub struct ModelSpec {
     pub output: Option<OutputSpec>,
     /// A detector's settings.
     pub detection: Option<DetectionSpec>,
+    /// What a liveness model's score means.
+    pub presentation: Option<PresentationSpec>,
     /// The licence of the weights.
     pub licence: String,
     /// What it was trained on.
@@ -126,6 +128,18 @@ pub struct DetectionSpec {
     pub score: f32,
     /// Overlap (intersection over union) above which the weaker of two boxes goes.
     pub nms_iou: f32,
+}
+
+/// What a liveness model's score means.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PresentationSpec {
+    /// Score from which on a face is taken for a real one, 0..1.
+    pub threshold: f32,
+    /// Share of attacks that reach it, 0..1.
+    pub apcer: f32,
+    /// Share of real faces that do not, 0..1.
+    pub bpcer: f32,
 }
 
 /// Tables per metric.
@@ -192,6 +206,16 @@ impl ModelSpec {
                     "a detector needs detection = { score = ..., nms_iou = ... }".to_owned(),
                 );
             }
+            Role::Liveness => match self.presentation {
+                Some(PresentationSpec { threshold, .. }) if (0.0..=1.0).contains(&threshold) => {}
+                _ => {
+                    return Err(
+                        "a liveness model needs presentation = { threshold = 0..1, apcer = ..., \
+                         bpcer = ... }"
+                            .to_owned(),
+                    );
+                }
+            },
             _ => {}
         }
         if self.sha256.len() != 64 || !self.sha256.bytes().all(|b| b.is_ascii_hexdigit()) {

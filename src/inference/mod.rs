@@ -14,7 +14,7 @@ mod quantized;
 pub use error::ModelError;
 pub use manifest::{
     CalibrationTable, Calibrations, Channels, DetectionSpec, InputSpec, L1HeadSpec, ModelSpec,
-    OutputSpec, Role,
+    OutputSpec, PresentationSpec, Role,
 };
 pub use models::{ModelFile, Models};
 pub use network::{Network, Outputs};

@@ -15,6 +15,7 @@ pub(super) struct Topics {
     pub(super) state: String,
     pub(super) event: String,
     pub(super) audit: String,
+    pub(super) lock: String,
 }
 
 impl Topics {
@@ -25,6 +26,7 @@ impl Topics {
             state: topic("state"),
             event: topic("event"),
             audit: topic("audit"),
+            lock: topic("lock"),
         }
     }
 }

@@ -16,10 +16,12 @@
 //! | `available` | yes | `online`, `stopped` after a clean stop, else `offline` (last will) |
 //! | `state` | yes | [`DeviceState`], at most once a second |
 //! | `event` | **never** | events in their time |
+//! | `lock` | **never** | [`LockWord`], to a lock that listens at this moment |
 //! | `audit` | **never** | accepts that come too late to act on, with `replayed` = true |
 
 mod connect;
 mod line;
+mod lock;
 mod message;
 mod probe;
 mod problem;
@@ -31,12 +33,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::config::{DeviceId, MqttSection};
-use crate::event::VerificationEvent;
+use crate::event::{LockWord, VerificationEvent};
 
 pub use probe::probe;
 pub use problem::Problem;
@@ -67,6 +69,8 @@ pub struct DeviceState {
     pub version: String,
     /// `ok`, `gone` or `starting`.
     pub camera: String,
+    /// `off`, `shut`, `open` or `held`.
+    pub door: String,
     /// Subjects in the gallery.
     pub gallery_size: u32,
     /// Frames that the pipeline takes per second.
@@ -94,6 +98,8 @@ pub struct Publisher {
     pub state: watch::Receiver<DeviceState>,
     /// The wall clock.
     pub clock: Clock,
+    /// Words for a lock, for this moment alone: what cannot be said at once is never said.
+    pub lock: Option<mpsc::Receiver<LockWord>>,
     /// Becomes true when the publisher should stop; a sender that has gone means the same.
     pub shutdown: watch::Receiver<bool>,
 }

@@ -13,6 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::connect::{address, client_id, last_will, options};
 use super::line::Goodbye;
+use super::lock;
 use super::message::{Message, Topics, message};
 use super::pump::{Pump, WINDOW};
 use super::{Problem, Publisher, stopped};
@@ -100,6 +101,10 @@ pub(super) async fn run(
 
     let end = session.serve(publisher, pump, &mut news).await;
     if matches!(end, End::Stopped) {
+        // The last word for the lock is to shut.
+        while let Some(Ok(word)) = publisher.lock.as_mut().map(mpsc::Receiver::try_recv) {
+            lock::say(&session.client, &topics.lock, &word, (publisher.clock)());
+        }
         session.say("stopped");
         goodbye.store(true, Ordering::Relaxed);
         // The driver ends when the goodbye has been said.
@@ -150,6 +155,9 @@ impl Session<'_> {
             tokio::select! {
                 biased;
                 () = stopped(&mut publisher.shutdown) => return End::Stopped,
+                word = lock::next(&mut publisher.lock) => {
+                    lock::say(&self.client, &self.topics.lock, &word, (publisher.clock)());
+                }
                 word = news.recv() => match word {
                     Some(News::Connected) => {}
                     Some(News::Lost(problem)) => return End::Lost(problem),

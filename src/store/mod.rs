@@ -13,6 +13,7 @@
 
 mod audit;
 mod chain;
+mod door;
 mod erase;
 mod error;
 mod events;
@@ -34,6 +35,7 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use crate::config::StoreSection;
 
 pub use audit::{Audit, Break};
+pub use door::RememberedRefusals;
 pub use error::StoreError;
 pub use events::Recorded;
 pub use gallery::{Enrolled, SubjectSummary};
@@ -198,6 +200,8 @@ fn connect(section: &StoreSection) -> Result<(Connection, Seal, Chain), Refusal>
         "counter",
         "secret",
         "chain_end",
+        "door",
+        "refusal",
     ] {
         if let Some(detail) = quick_check(&connection, Some(table))? {
             return Err(Refusal::Damaged(detail));

@@ -35,6 +35,7 @@ const STEPS: &[Step] = &[
         sql: include_str!("schema-2.sql"),
         code: Some(seal_and_chain),
     },
+    Step::sql(include_str!("door.sql")),
 ];
 
 /// The version that this program reads and writes.

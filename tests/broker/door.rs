@@ -71,6 +71,7 @@ impl Door {
             clock: Arc::new(move || {
                 Timestamp::from_millisecond(now.load(Ordering::SeqCst)).unwrap()
             }),
+            lock: None,
             shutdown: shutdown_receiver,
         };
         let (sender, receiver) = std::sync::mpsc::channel();

@@ -23,8 +23,11 @@ pub fn event(event_type: EventType, ts: Timestamp) -> VerificationEvent {
         event_type,
         EventType::Match | EventType::Unknown | EventType::NoMatch
     );
-    let face = event_type != EventType::Camera;
-    let accept = event_type == EventType::Match;
+    let face = !matches!(
+        event_type,
+        EventType::Camera | EventType::Tamper | EventType::Door | EventType::RateLimited
+    );
+    let accept = matches!(event_type, EventType::Match | EventType::Access);
     VerificationEvent {
         schema: SCHEMA.to_owned(),
         event_id: ulid::Ulid::generate().to_string(),
@@ -46,6 +49,8 @@ pub fn event(event_type: EventType, ts: Timestamp) -> VerificationEvent {
         }),
         gallery_size: Some(2),
         frames_used: compared.then_some(3),
+        pad: None,
+        rule: None,
         quality: face.then_some(QualityFields {
             face_px: 140.0,
             sharpness: 45.5,
@@ -64,8 +69,10 @@ pub fn event(event_type: EventType, ts: Timestamp) -> VerificationEvent {
             sha256: "0a".repeat(32),
         }),
         decision: match event_type {
-            EventType::Match => Verdict::Accept,
-            EventType::Unknown => Verdict::Reject,
+            EventType::Match | EventType::Access => Verdict::Accept,
+            EventType::Unknown | EventType::SpoofSuspected | EventType::RateLimited => {
+                Verdict::Reject
+            }
             _ => Verdict::Inconclusive,
         },
         reason: match event_type {
@@ -74,6 +81,12 @@ pub fn event(event_type: EventType, ts: Timestamp) -> VerificationEvent {
             EventType::NoMatch => "too_few_frames",
             EventType::QualityReject => "too_blurred",
             EventType::Camera => "camera_gone",
+            EventType::Access => "granted",
+            EventType::SpoofSuspected => "presentation_attack",
+            EventType::RateLimited => "blocked",
+            EventType::Challenge => "turn_left",
+            EventType::Tamper => "door_forced",
+            EventType::Door => "held",
         }
         .to_owned(),
         reasons: vec![],

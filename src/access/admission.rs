@@ -1,0 +1,410 @@
+//! Attempts to come in, from the first evidence to the answer: a pure state machine over time.
+//!
+//! An attempt begins when enough frames agree on a subject, in a search among all (1:N) or against
+//! a claimed identity (1:1). It goes on as long as more evidence may change the answer: a claim,
+//! more frames for presentation attack detection, a challenge.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use jiff::ZonedDateTime;
+
+use super::answer::{Answer, Case, Reason, Ruling};
+use super::lockout::{Lockout, LockoutRules, Refusals};
+use super::rules::{Denial, Evidence, Rule, decide};
+use crate::challenge::{Challenge, ChallengeRules, Person, Pose, Progress, Turn};
+use crate::decision::{Decision, Outcome};
+use crate::face::{Presentation, TrackId};
+use crate::gallery::{Match, Verification};
+use crate::pipeline::SeenFace;
+
+/// Draws the turns of a challenge.
+pub type Draw = Box<dyn FnMut() -> Vec<Turn> + Send>;
+
+/// What an admission goes by.
+#[derive(Clone, Debug)]
+pub struct AccessRules {
+    /// Who may come in.
+    pub rules: Vec<Rule>,
+    /// What counts as a turn of the head.
+    pub challenge: ChallengeRules,
+    /// Frames that must agree on a claimed identity (n).
+    pub agree: usize,
+    /// Among the last so many compared ones (m).
+    pub of: usize,
+    /// How long an attempt waits for what is missing.
+    pub wait: Duration,
+    /// A face that is not seen for so long has gone.
+    pub gap: Duration,
+    /// Similarity that a turned face has to keep.
+    pub hold_similarity: f32,
+}
+
+/// A claimed identity that waits for its face.
+struct Claim {
+    subject: String,
+    until: Duration,
+    votes: HashMap<TrackId, VecDeque<bool>>,
+}
+
+struct Attempt {
+    subject: String,
+    claimed: bool,
+    since: Duration,
+    seen: Duration,
+    /// What is missing, as the last frame told.
+    missing: Denial,
+    challenge: Option<Challenge>,
+    passed: bool,
+    presentation: Option<Presentation>,
+    face: SeenFace,
+    /// The answer has been given.
+    closed: bool,
+}
+
+/// Answers whoever wants to come in.
+pub struct Admission {
+    rules: AccessRules,
+    lockout: Lockout,
+    draw: Draw,
+    claim: Option<Claim>,
+    attempts: BTreeMap<TrackId, Attempt>,
+    answers: Vec<Answer>,
+}
+
+impl Admission {
+    /// Nobody is there yet.
+    pub fn new(rules: AccessRules, lockout: Lockout, draw: Draw) -> Self {
+        Self {
+            rules,
+            lockout,
+            draw,
+            claim: None,
+            attempts: BTreeMap::new(),
+            answers: Vec::new(),
+        }
+    }
+
+    /// Goes by other rules from now on; open attempts and refusals stand.
+    pub fn follow(&mut self, rules: AccessRules, lockout: LockoutRules, draw: Draw) {
+        (self.rules, self.draw) = (rules, draw);
+        self.lockout.follow(lockout);
+    }
+
+    /// Whether there is any rule to go by.
+    pub fn is_on(&self) -> bool {
+        !self.rules.rules.is_empty()
+    }
+
+    /// The claimed subject that faces have to be compared with (1:1).
+    pub fn claimed(&self) -> Option<&str> {
+        let pending = self.claim.as_ref().map(|claim| &claim.subject);
+        let open = self.attempts.values().find(|a| a.claimed && !a.closed);
+        pending.or(open.map(|a| &a.subject)).map(String::as_str)
+    }
+
+    /// What of the refusals has to outlive a restart; `None` is forgotten.
+    pub fn take_refusals(&mut self) -> Vec<(String, Option<Refusals>)> {
+        self.lockout.take_changes()
+    }
+
+    /// An identity is claimed, for a face that has to be seen before `until`. `known` says whether
+    /// somebody of that name is enrolled.
+    pub fn claim(
+        &mut self,
+        subject: &str,
+        known: bool,
+        until: Duration,
+        now: Duration,
+        wall: Option<&ZonedDateTime>,
+    ) -> Vec<Answer> {
+        if self
+            .claim
+            .as_ref()
+            .is_some_and(|claim| claim.subject != subject)
+        {
+            self.end_claim(now);
+        }
+        let case = Case {
+            subject: known.then(|| subject.to_owned()),
+            claimed: true,
+            ..Case::default()
+        };
+        if self.lockout.limits(subject, now) {
+            self.deny(case, Reason::RateLimited, now);
+        } else if !known {
+            self.deny(case, Reason::ClaimOfNobody, now);
+        } else if let Some(attempt) = self.open_attempt(subject) {
+            attempt.claimed = true;
+        } else {
+            let evidence = Evidence {
+                claim: true,
+                ..Evidence::default()
+            };
+            match decide(&self.rules.rules, subject, wall, evidence) {
+                Ok(grant) => {
+                    let rule = grant.rule.name.clone();
+                    self.lockout.forgive(subject);
+                    self.say(
+                        Ruling::Granted {
+                            rule,
+                            suspicious: false,
+                        },
+                        case,
+                    );
+                }
+                Err(denial) if denial.may_pass() => {
+                    let (subject, votes) = (subject.to_owned(), HashMap::new());
+                    self.claim = Some(Claim {
+                        subject,
+                        until,
+                        votes,
+                    });
+                }
+                Err(denial) => self.deny(case, Reason::Rules(denial), now),
+            }
+        }
+        std::mem::take(&mut self.answers)
+    }
+
+    /// Takes what a frame at `now` brought; without a frame, looks at what has become too late.
+    /// `wall` is the time at the door, `None` when the clock cannot be believed.
+    pub fn observe(
+        &mut self,
+        faces: &[SeenFace],
+        decisions: &[Decision],
+        now: Duration,
+        wall: Option<&ZonedDateTime>,
+    ) -> Vec<Answer> {
+        for decision in decisions {
+            let face = faces.iter().find(|face| face.track == decision.track);
+            match (decision.outcome, &decision.subject, face) {
+                (Outcome::Match, Some(subject), Some(face)) => self.begin(subject, face, now),
+                // Like somebody, but not enough so: somebody may be trying.
+                (Outcome::NoMatch, ..) => self.refuse(None, now),
+                _ => {}
+            }
+        }
+        for face in faces {
+            if let Some(subject) = self.verified(face) {
+                self.begin(&subject, face, now);
+            }
+            self.consider(face, now, wall);
+        }
+        self.expire(now);
+        std::mem::take(&mut self.answers)
+    }
+
+    /// Counts a frame for the claim; the claimed subject when enough of them agree.
+    fn verified(&mut self, face: &SeenFace) -> Option<String> {
+        let (claim, verification) = (self.claim.as_mut()?, face.verification?);
+        let votes = claim.votes.entry(face.track).or_default();
+        if votes.len() == self.rules.of {
+            votes.pop_front();
+        }
+        votes.push_back(verification.is_accepted());
+        let agreeing = votes.iter().filter(|&&accepted| accepted).count();
+        (verification.is_accepted() && agreeing >= self.rules.agree).then(|| claim.subject.clone())
+    }
+
+    /// Enough frames agree on `subject`.
+    fn begin(&mut self, subject: &str, face: &SeenFace, now: Duration) {
+        let claim = self.claim.take_if(|claim| claim.subject == subject);
+        if let Some(attempt) = self.attempts.get_mut(&face.track)
+            && !attempt.closed
+        {
+            if attempt.subject == subject {
+                attempt.claimed |= claim.is_some();
+                return;
+            }
+            let (case, missing) = (attempt.case(), attempt.missing);
+            self.deny(case, Reason::Rules(missing), now);
+        }
+        let limited = self.lockout.limits(subject, now);
+        let attempt = Attempt {
+            subject: subject.to_owned(),
+            claimed: claim.is_some(),
+            since: now,
+            seen: now,
+            missing: Denial::LivenessUnknown,
+            challenge: None,
+            passed: false,
+            presentation: None,
+            face: face.clone(),
+            closed: limited,
+        };
+        if limited {
+            self.deny(attempt.case(), Reason::RateLimited, now);
+        }
+        self.attempts.insert(face.track, attempt);
+    }
+
+    /// One more frame of an attempt.
+    fn consider(&mut self, face: &SeenFace, now: Duration, wall: Option<&ZonedDateTime>) {
+        let Some(attempt) = self.attempts.get_mut(&face.track) else {
+            return;
+        };
+        attempt.seen = now;
+        if attempt.closed {
+            return;
+        }
+        if attempt.is_shown_by(face) {
+            attempt.presentation = face.presentation.or(attempt.presentation);
+            attempt.face = face.clone();
+        }
+        let case = |attempt: &Attempt| attempt.case();
+        if let Some(challenge) = &mut attempt.challenge {
+            let pose = Pose {
+                yaw: face.quality.yaw,
+                slimness: face.quality.slimness,
+                person: person(face, &attempt.subject, self.rules.hold_similarity),
+            };
+            match challenge.observe(pose, now) {
+                Progress::Waiting => return,
+                Progress::Ask(turn) => {
+                    let case = case(attempt);
+                    return self.say(Ruling::Ask(turn), case);
+                }
+                Progress::Failed(failure) => {
+                    attempt.closed = true;
+                    let case = case(attempt);
+                    return self.deny(case, Reason::Challenge(failure), now);
+                }
+                Progress::Passed => (attempt.challenge, attempt.passed) = (None, true),
+            }
+        }
+        match decide(
+            &self.rules.rules,
+            &attempt.subject,
+            wall,
+            attempt.evidence(),
+        ) {
+            Ok(grant) => {
+                attempt.closed = true;
+                let (rule, suspicious) = (grant.rule.name.clone(), grant.suspicious);
+                let case = case(attempt);
+                self.lockout.forgive(&attempt.subject);
+                self.say(Ruling::Granted { rule, suspicious }, case);
+            }
+            Err(Denial::ChallengeMissing) => {
+                let turns = (self.draw)();
+                attempt.challenge = Some(Challenge::new(self.rules.challenge, turns, now));
+            }
+            Err(denial) if denial.may_pass() => attempt.missing = denial,
+            Err(denial) => {
+                attempt.closed = true;
+                let case = case(attempt);
+                self.deny(case, Reason::Rules(denial), now);
+            }
+        }
+    }
+
+    /// Ends what has taken too long.
+    fn expire(&mut self, now: Duration) {
+        let AccessRules { wait, gap, .. } = self.rules;
+        let gone = |attempt: &Attempt| now.saturating_sub(attempt.seen) >= gap;
+        let mut late = Vec::new();
+        for attempt in self.attempts.values_mut().filter(|attempt| !attempt.closed) {
+            let reason = match &attempt.challenge {
+                Some(challenge) => challenge.overdue(now).map(Reason::Challenge),
+                None => (gone(attempt) || now.saturating_sub(attempt.since) >= wait)
+                    .then_some(Reason::Rules(attempt.missing)),
+            };
+            if let Some(reason) = reason {
+                attempt.closed = true;
+                late.push((attempt.case(), reason));
+            }
+        }
+        for (case, reason) in late {
+            self.deny(case, reason, now);
+        }
+        self.attempts
+            .retain(|_, attempt| !(attempt.closed && gone(attempt)));
+        if self.claim.as_ref().is_some_and(|claim| now >= claim.until) {
+            self.end_claim(now);
+        }
+        self.lockout.forget(now);
+    }
+
+    /// The claim's face was not seen.
+    fn end_claim(&mut self, now: Duration) {
+        if let Some(claim) = self.claim.take() {
+            let case = Case {
+                subject: Some(claim.subject),
+                claimed: true,
+                ..Case::default()
+            };
+            self.deny(case, Reason::Rules(Denial::FaceMissing), now);
+        }
+    }
+
+    fn open_attempt(&mut self, subject: &str) -> Option<&mut Attempt> {
+        let mut open = self.attempts.values_mut().filter(|attempt| !attempt.closed);
+        open.find(|attempt| attempt.subject == subject)
+    }
+
+    fn deny(&mut self, case: Case, reason: Reason, now: Duration) {
+        let subject = case.subject.clone();
+        self.say(Ruling::Denied(reason), case);
+        if reason.counts() {
+            self.refuse(subject.as_deref(), now);
+        }
+    }
+
+    fn refuse(&mut self, subject: Option<&str>, now: Duration) {
+        for limit in self.lockout.refuse(subject, now) {
+            let case = Case {
+                subject: limit.subject.clone(),
+                ..Case::default()
+            };
+            self.say(Ruling::Limited(limit), case);
+        }
+    }
+
+    fn say(&mut self, ruling: Ruling, case: Case) {
+        self.answers.push(Answer { ruling, case });
+    }
+}
+
+impl Attempt {
+    fn evidence(&self) -> Evidence {
+        Evidence {
+            face: true,
+            claim: self.claimed,
+            presentation: self.presentation.and_then(|p| p.verdict),
+            challenge: self.passed,
+        }
+    }
+
+    /// Whether the frame alone is taken for the subject.
+    fn is_shown_by(&self, face: &SeenFace) -> bool {
+        let verified = face
+            .verification
+            .as_ref()
+            .is_some_and(Verification::is_accepted);
+        let accepted = face.comparison.as_ref().and_then(Match::accepted);
+        (self.claimed && verified) || accepted.is_some_and(|c| c.subject == self.subject)
+    }
+
+    fn case(&self) -> Case {
+        Case {
+            subject: Some(self.subject.clone()),
+            claimed: self.claimed,
+            face: Some(self.face.clone()),
+            presentation: self.presentation,
+        }
+    }
+}
+
+/// Whether a frame shows the subject, by a similarity that a turned face still has.
+fn person(face: &SeenFace, subject: &str, similarity: f32) -> Person {
+    let Some(comparison) = &face.comparison else {
+        return Person::Unclear;
+    };
+    let best = comparison.best.as_ref();
+    let same = best.is_some_and(|c| c.subject == subject && c.similarity >= similarity);
+    if same { Person::Same } else { Person::Another }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,264 @@
+//! Attempts as strings of frames, and what is answered.
+
+use super::*;
+use crate::access::{Factor, Policy, Schedule};
+use crate::face::{Detection, FaceBox, Landmarks, PresentationVerdict, Quality};
+use crate::gallery::Candidate;
+
+const CHALLENGE: ChallengeRules = ChallengeRules {
+    turn_yaw: 25.0,
+    front_yaw: 12.0,
+    hold: 1,
+    within: Duration::from_secs(4),
+    gap: Duration::from_secs(1),
+    flatness: 0.2,
+};
+
+const LOCKOUT: LockoutRules = LockoutRules {
+    slow_after: 2,
+    block_after: 3,
+    door_block_after: 10,
+    slow: Duration::from_secs(5),
+    block: Duration::from_secs(300),
+    forget: Duration::from_secs(1800),
+};
+
+fn rule(factor: Factor, liveness: Policy, challenge: bool) -> Rule {
+    Rule {
+        name: "rule".to_owned(),
+        subjects: vec!["*".to_owned()],
+        schedule: Schedule::default(),
+        valid_from: None,
+        valid_until: None,
+        factor,
+        liveness,
+        challenge,
+    }
+}
+
+fn admission(rule: Rule) -> Admission {
+    let rules = AccessRules {
+        rules: vec![rule],
+        challenge: CHALLENGE,
+        agree: 2,
+        of: 3,
+        wait: Duration::from_secs(2),
+        gap: Duration::from_secs(1),
+        hold_similarity: 0.3,
+    };
+    let lockout = Lockout::new(LOCKOUT, Vec::new(), Duration::ZERO);
+    Admission::new(rules, lockout, Box::new(|| vec![Turn::Left]))
+}
+
+/// `A` like ada, `B` like bela, `b` and `a` the same when the visit's frames look real or like a
+/// picture, `v` like ada in a comparison 1:1 alone, `n` like ada, but
+/// not like whom is claimed, `l` ada turned left, `.` like nobody.
+fn face(frame: char) -> SeenFace {
+    let similarity = if ".v".contains(frame) { 0.4 } else { 0.8 };
+    let subject = if frame == 'B' { "bela" } else { "ada" };
+    let verdict = match frame {
+        'b' | 'l' => Some(PresentationVerdict::BonaFide),
+        'a' => Some(PresentationVerdict::Attack),
+        _ => None,
+    };
+    SeenFace {
+        track: TrackId(1),
+        detection: Detection {
+            face: FaceBox::default(),
+            score: 0.9,
+            landmarks: Landmarks::default(),
+        },
+        quality: Quality {
+            yaw: if frame == 'l' { 30.0 } else { 0.0 },
+            slimness: 0.8,
+            ..Quality::default()
+        },
+        refusals: Vec::new(),
+        comparison: Some(Match {
+            best: Some(Candidate {
+                subject: subject.to_owned(),
+                similarity,
+            }),
+            runner_up: None,
+            threshold: 0.5,
+        }),
+        verification: Some(Verification {
+            similarity: if ".n".contains(frame) {
+                0.1
+            } else {
+                similarity
+            },
+            threshold: 0.35,
+        }),
+        presentation: verdict.map(|verdict| Presentation {
+            score: 0.5,
+            threshold: 0.5,
+            frames: 8,
+            verdict: Some(verdict),
+        }),
+    }
+}
+
+fn decision(outcome: Outcome, subject: Option<&str>) -> Decision {
+    Decision {
+        track: TrackId(1),
+        outcome,
+        subject: subject.map(str::to_owned),
+        reasons: Vec::new(),
+        compared: 3,
+        comparison: None,
+        face: FaceBox::default(),
+        quality: Quality::default(),
+        presentation: None,
+    }
+}
+
+fn words(answers: &[Answer]) -> Vec<String> {
+    let word = |answer: &Answer| {
+        let who = answer.case.subject.as_deref().unwrap_or("-");
+        match &answer.ruling {
+            Ruling::Granted {
+                suspicious: false, ..
+            } => format!("grant {who}"),
+            Ruling::Granted { .. } => format!("grant! {who}"),
+            Ruling::Denied(reason) => format!("{} {who}", reason.word()),
+            Ruling::Ask(turn) => turn.word().to_owned(),
+            Ruling::Limited(limit) => {
+                let what = if limit.blocked { "block" } else { "slow" };
+                format!("{what} {who} {}", limit.wait.as_secs())
+            }
+        }
+    };
+    answers.iter().map(word).collect()
+}
+
+/// Plays frames, ten a second from `start` on. `!` before a frame is the decision that ada is
+/// there, `?` that somebody is like ada but not enough so, `c` a claim to be ada for a second, `_`
+/// a second without a frame.
+fn play(admission: &mut Admission, frames: &str, start: u64) -> Vec<String> {
+    let mut now = Duration::from_secs(start);
+    let (mut said, mut decisions) = (Vec::new(), Vec::new());
+    for frame in frames.chars() {
+        let answers = match frame {
+            '!' => {
+                decisions.push(decision(Outcome::Match, Some("ada")));
+                continue;
+            }
+            '?' => admission.observe(&[], &[decision(Outcome::NoMatch, None)], now, None),
+            'c' => admission.claim("ada", true, now + Duration::from_secs(1), now, None),
+            '_' => {
+                now += Duration::from_secs(1);
+                admission.observe(&[], &[], now, None)
+            }
+            _ => {
+                now += Duration::from_millis(100);
+                admission.observe(&[face(frame)], &std::mem::take(&mut decisions), now, None)
+            }
+        };
+        said.extend(words(&answers));
+    }
+    said
+}
+
+#[test]
+fn evidence_and_what_is_answered() {
+    use Factor::{Face, FaceAndClaim, FaceOrClaim};
+    use Policy::{Off, Required, Warn};
+    let plain = || rule(Face, Off, false);
+    let card = || rule(FaceAndClaim, Off, false);
+    let live = || rule(Face, Required, false);
+    let turn = || rule(Face, Required, true);
+    let cases: [(Rule, &str, &[&str]); 22] = [
+        (plain(), "A!AAAA", &["grant ada"]),
+        (plain(), "AAAA", &[]),
+        (plain(), "......", &[]),
+        (card(), "!AAA__", &["claim_missing ada"]),
+        (card(), "!AAcA", &["grant ada"]),
+        (card(), "cAA", &["grant ada"]),
+        (card(), "cvv", &["grant ada"]),
+        (card(), "c.v.v", &["grant ada"]),
+        (card(), "c....._", &["claim_not_matched ada"]),
+        (card(), "c__", &["claim_not_matched ada"]),
+        (rule(FaceOrClaim, Off, false), "c", &["grant ada"]),
+        (rule(FaceOrClaim, Off, false), "!A", &["grant ada"]),
+        (live(), "!AAbb", &["grant ada"]),
+        (live(), "!AAaa", &["presentation_attack ada"]),
+        (live(), "!AAA__", &["liveness_unknown ada"]),
+        (rule(Face, Warn, false), "!AAaa", &["grant! ada"]),
+        (turn(), "!bbblb", &["turn_left", "grant ada"]),
+        (turn(), "!bbblbbbb", &["turn_left", "grant ada"]),
+        (
+            turn(),
+            "!bbbBB",
+            &["turn_left", "challenge_another_person ada"],
+        ),
+        (turn(), "!bbb__", &["turn_left", "challenge_lost ada"]),
+        // Real in front, and a picture at the end.
+        (turn(), "!bbbla", &["turn_left", "presentation_attack ada"]),
+        // The holder's own face says nothing about the picture.
+        (live(), "!A.A..__", &["liveness_unknown ada"]),
+    ];
+    for (rule, frames, expected) in cases {
+        assert_eq!(play(&mut admission(rule), frames, 0), expected, "{frames}");
+    }
+}
+
+#[test]
+fn refusals_slow_down_and_block() {
+    let mut door = admission(rule(Factor::Face, Policy::Required, false));
+    let attack = "!AAaa___";
+    let refused = "presentation_attack ada";
+    assert_eq!(play(&mut door, attack, 10), [refused]);
+    assert_eq!(play(&mut door, attack, 20), [refused, "slow ada 5"]);
+    assert_eq!(
+        play(&mut door, attack, 23),
+        ["rate_limited ada"],
+        "too early, not counted"
+    );
+    assert_eq!(play(&mut door, attack, 30), [refused, "block ada 300"]);
+    assert_eq!(
+        play(&mut door, "!bbbb__", 100),
+        ["rate_limited ada"],
+        "also with a real face"
+    );
+    assert_eq!(play(&mut door, "!bbbb__", 340), ["grant ada"]);
+    let kept = door.take_refusals();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert!(kept[1].1.is_none(), "ada's are forgiven");
+    assert_eq!(kept[0].1.map(|r| r.count), Some(3), "the door's are not");
+
+    let mut door = admission(rule(Factor::Face, Policy::Off, false));
+    assert_eq!(play(&mut door, &"?".repeat(10), 0), ["block - 300"]);
+    assert_eq!(play(&mut door, "!A__", 10), ["rate_limited ada"]);
+}
+
+#[test]
+fn claims_that_lead_nowhere() {
+    let second = Duration::from_secs(1);
+    let mut door = admission(rule(Factor::FaceAndClaim, Policy::Off, false));
+    let say = |door: &mut Admission, name, known| {
+        words(&door.claim(name, known, second * 9, second, None))
+    };
+    assert_eq!(say(&mut door, "zoe", false), ["claim_of_nobody -"]);
+    assert!(say(&mut door, "ada", true).is_empty());
+    assert_eq!(door.claimed(), Some("ada"));
+    assert!(
+        say(&mut door, "ada", true).is_empty(),
+        "the same card again"
+    );
+    assert_eq!(say(&mut door, "bela", true), ["claim_not_matched ada"]);
+    assert_eq!(door.claimed(), Some("bela"));
+    // ada's face does not go with bela's claim.
+    assert_eq!(
+        play(&mut door, "!nnn__", 2),
+        ["claim_missing ada", "slow ada 5"]
+    );
+    let limited = Rule {
+        valid_from: Some("2026-03-01".parse().unwrap()),
+        ..rule(Factor::Face, Policy::Off, false)
+    };
+    assert_eq!(
+        say(&mut admission(limited), "ada", true),
+        ["clock_unsynchronised ada"]
+    );
+}

@@ -1,0 +1,276 @@
+//! Too many refusals: first every try has to wait, longer each time, then all are blocked.
+//!
+//! Refusals are counted for each subject, so that one who is attacked does not lock out the
+//! others, and for the door as a whole, so that going from name to name does not help.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// When it is too much.
+#[derive(Clone, Copy, Debug)]
+pub struct LockoutRules {
+    /// Refusals of a subject from which on the next try has to wait.
+    pub slow_after: u32,
+    /// Refusals of a subject that block it.
+    pub block_after: u32,
+    /// Refusals at the door, of whomever, that block everybody.
+    pub door_block_after: u32,
+    /// The first wait; each further refusal doubles it, up to `block`.
+    pub slow: Duration,
+    /// How long a block lasts.
+    pub block: Duration,
+    /// Refusals are forgotten after so long without another, counted from the end of the wait.
+    pub forget: Duration,
+}
+
+/// The key of what is counted for the door as a whole. No subject has an empty name.
+pub const DOOR: &str = "";
+
+/// What is remembered of one subject or, under [`DOOR`], of the door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusals {
+    /// How many.
+    pub count: u32,
+    /// The wait that the last one brought.
+    pub wait: Duration,
+}
+
+/// A wait that has begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Whom it is for; none for the door as a whole.
+    pub subject: Option<String>,
+    /// How long.
+    pub wait: Duration,
+    /// Refusals so far.
+    pub count: u32,
+    /// A block, not only a wait.
+    pub blocked: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    refusals: Refusals,
+    since: Duration,
+}
+
+/// Counts refusals.
+#[derive(Debug)]
+pub struct Lockout {
+    rules: LockoutRules,
+    entries: BTreeMap<String, Entry>,
+    /// Keys whose entry has changed or gone since the last look.
+    changed: Vec<String>,
+}
+
+impl Lockout {
+    /// Goes on from what was remembered over a restart. As nobody knows how long that took, waits
+    /// begin anew: a restart never shortens one.
+    pub fn new(rules: LockoutRules, remembered: Vec<(String, Refusals)>, now: Duration) -> Self {
+        let entries = remembered.into_iter().map(|(key, refusals)| {
+            let entry = Entry {
+                refusals,
+                since: now,
+            };
+            (key, entry)
+        });
+        Self {
+            rules,
+            entries: entries.collect(),
+            changed: Vec::new(),
+        }
+    }
+
+    /// Goes by other rules from now on. Waits that have begun go on.
+    pub fn follow(&mut self, rules: LockoutRules) {
+        self.rules = rules;
+    }
+
+    /// Whether a try of `subject` has to wait at `now`.
+    pub fn limits(&self, subject: &str, now: Duration) -> bool {
+        let waits = |key| {
+            self.entries
+                .get(key)
+                .is_some_and(|entry: &Entry| now < entry.end())
+        };
+        waits(subject) || waits(DOOR)
+    }
+
+    /// Counts a refusal, of a subject or of somebody who is nobody in particular, and tells of the
+    /// waits that it brings.
+    pub fn refuse(&mut self, subject: Option<&str>, now: Duration) -> Vec<Limit> {
+        let LockoutRules {
+            slow_after,
+            block_after,
+            door_block_after,
+            ..
+        } = self.rules;
+        let of_subject = subject.map(|key| (key, slow_after, block_after));
+        let mut limits = Vec::new();
+        for (key, slow_after, block_after) in
+            of_subject
+                .into_iter()
+                .chain([(DOOR, u32::MAX, door_block_after)])
+        {
+            let before = self
+                .entries
+                .get(key)
+                .map_or(0, |entry| entry.refusals.count);
+            let count = before.saturating_add(1);
+            let blocked = count >= block_after;
+            let wait = if blocked {
+                self.rules.block
+            } else if count >= slow_after {
+                let doublings = (count - slow_after).min(20);
+                (self.rules.slow * 2u32.pow(doublings)).min(self.rules.block)
+            } else {
+                Duration::ZERO
+            };
+            let refusals = Refusals { count, wait };
+            self.entries.insert(
+                key.to_owned(),
+                Entry {
+                    refusals,
+                    since: now,
+                },
+            );
+            self.changed.push(key.to_owned());
+            if !wait.is_zero() {
+                let subject = (key != DOOR).then(|| key.to_owned());
+                limits.push(Limit {
+                    subject,
+                    wait,
+                    count,
+                    blocked,
+                });
+            }
+        }
+        limits
+    }
+
+    /// Forgets the refusals of somebody who was let in. Those of the door stay.
+    pub fn forgive(&mut self, subject: &str) {
+        if self.entries.remove(subject).is_some() {
+            self.changed.push(subject.to_owned());
+        }
+    }
+
+    /// Forgets what is long ago.
+    pub fn forget(&mut self, now: Duration) {
+        let forget = self.rules.forget;
+        let old = self
+            .entries
+            .extract_if(.., |_, entry| now >= entry.end() + forget);
+        self.changed.extend(old.map(|(key, _)| key));
+    }
+
+    /// What has changed since the last call and has to outlive a restart; `None` is forgotten.
+    pub fn take_changes(&mut self) -> Vec<(String, Option<Refusals>)> {
+        let mut keys = std::mem::take(&mut self.changed);
+        keys.sort();
+        keys.dedup();
+        let refusals = |key: &String| self.entries.get(key).map(|entry| entry.refusals);
+        keys.into_iter()
+            .map(|key| {
+                let refusals = refusals(&key);
+                (key, refusals)
+            })
+            .collect()
+    }
+}
+
+impl Entry {
+    fn end(&self) -> Duration {
+        self.since + self.refusals.wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: LockoutRules = LockoutRules {
+        slow_after: 3,
+        block_after: 6,
+        door_block_after: 8,
+        slow: Duration::from_secs(5),
+        block: Duration::from_secs(300),
+        forget: Duration::from_secs(1800),
+    };
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn waits_grow_into_a_block() {
+        let mut lockout = Lockout::new(RULES, Vec::new(), at(0));
+        let mut now = at(0);
+        for (wait, blocked) in [
+            (0, false),
+            (0, false),
+            (5, false),
+            (10, false),
+            (20, false),
+            (300, true),
+        ] {
+            assert!(!lockout.limits("ada", now), "{now:?}");
+            let limits = lockout.refuse(Some("ada"), now);
+            assert_eq!(limits.len(), usize::from(wait > 0));
+            for limit in limits {
+                assert_eq!((limit.wait, limit.blocked), (at(wait), blocked));
+                assert_eq!(limit.subject.as_deref(), Some("ada"));
+            }
+            assert_eq!(lockout.limits("ada", now), wait > 0);
+            assert!(!lockout.limits("bela", now), "others do not wait");
+            now += at(wait);
+        }
+        lockout.forgive("ada");
+        assert!(
+            lockout.refuse(Some("ada"), now).is_empty(),
+            "counts from one again"
+        );
+    }
+
+    #[test]
+    fn going_from_name_to_name_blocks_the_door() {
+        let mut lockout = Lockout::new(RULES, Vec::new(), at(0));
+        for i in 0..7 {
+            let name = format!("subject {i}");
+            assert!(lockout.refuse(Some(&name), at(i)).is_empty());
+        }
+        let limits = lockout.refuse(None, at(7));
+        assert!(matches!(
+            &limits[..],
+            [Limit {
+                subject: None,
+                blocked: true,
+                count: 8,
+                ..
+            }]
+        ));
+        lockout.forgive("subject 1");
+        assert!(lockout.limits("somebody else", at(306)));
+        assert!(!lockout.limits("somebody else", at(307)));
+    }
+
+    #[test]
+    fn a_restart_shortens_no_wait_and_time_forgets() {
+        let mut lockout = Lockout::new(RULES, Vec::new(), at(0));
+        for _ in 0..6 {
+            lockout.refuse(Some("ada"), at(100));
+        }
+        let changes = lockout.take_changes();
+        assert!(lockout.take_changes().is_empty());
+        let kept = changes.into_iter().filter_map(|(key, r)| Some((key, r?)));
+        let mut lockout = Lockout::new(RULES, kept.collect(), at(0));
+        assert!(lockout.limits("ada", at(299)) && !lockout.limits("ada", at(300)));
+        lockout.forget(at(1799));
+        assert!(lockout.take_changes().is_empty());
+        // The door's count brought no wait, so that it goes first.
+        lockout.forget(at(1800));
+        assert_eq!(lockout.take_changes(), [(DOOR.to_owned(), None)]);
+        lockout.forget(at(2100));
+        assert_eq!(lockout.take_changes(), [("ada".to_owned(), None)]);
+    }
+}

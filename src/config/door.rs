@@ -1,0 +1,379 @@
+//! The sections of the door: its lines, who may come in, and what a real face has to do.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+
+use super::Config;
+use super::range::{Number, ranged};
+use super::sections::{Degrees, Frames, Rate, Seconds, Unit};
+use crate::access::{Day, Factor, Hours, Policy};
+
+ranged!(
+    /// How long a strike may be released at once.
+    Pulse(f64), 0.1..=60.0, "seconds"
+);
+ranged!(
+    /// A number of turns.
+    Turns(u32), 1..=5, "turns"
+);
+ranged!(
+    /// A number of refusals.
+    Refused(u32), 1..=1000, "refusals"
+);
+
+/// A value that is written as text.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String", bound = "T: FromStr, T::Err: Display")]
+pub struct Text<T>(pub T);
+
+impl<T: FromStr<Err: Display>> TryFrom<String> for Text<T> {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+            .map(Self)
+            .map_err(|error: T::Err| error.to_string())
+    }
+}
+
+/// Level of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Near the supply.
+    High,
+    /// Near ground.
+    Low,
+}
+
+/// `[door]`
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DoorSection {
+    /// The GPIO chip.
+    pub chip: PathBuf,
+    /// The strike's line; no strike when none is given.
+    pub line: Option<u32>,
+    /// The level that lets somebody in.
+    pub active: Level,
+    /// Whether a lock on MQTT is told too.
+    pub mqtt_lock: bool,
+    /// Seconds for which the door is open.
+    pub pulse_s: Pulse,
+    /// Seconds from the frame that settled it, after which a grant opens nothing.
+    pub max_age_s: Seconds,
+    /// The contact's line; no contact when none is given.
+    pub contact_line: Option<u32>,
+    /// The level that says that the door stands open.
+    pub contact_open: Level,
+    /// Seconds after a pulse in which the door may still be pulled open.
+    pub grace_s: Seconds,
+    /// Seconds after which a door that stands open is an event.
+    pub held_open_s: Seconds,
+}
+
+impl Default for DoorSection {
+    fn default() -> Self {
+        Self {
+            chip: "/dev/gpiochip0".into(),
+            line: None,
+            active: Level::High,
+            mqtt_lock: false,
+            pulse_s: Pulse::of(3.0),
+            max_age_s: Seconds::of(2.0),
+            contact_line: None,
+            contact_open: Level::High,
+            grace_s: Seconds::of(2.0),
+            held_open_s: Seconds::of(30.0),
+        }
+    }
+}
+
+impl DoorSection {
+    /// Whether there is anything to open.
+    pub fn opens(&self) -> bool {
+        self.line.is_some() || self.mqtt_lock
+    }
+
+    /// Whether there is anything to do at all.
+    pub fn is_on(&self) -> bool {
+        self.opens() || self.contact_line.is_some()
+    }
+}
+
+/// A time zone by its name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Zone(pub TimeZone);
+
+impl FromStr for Zone {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        if name == "system" {
+            return TimeZone::try_system()
+                .map(Self)
+                .map_err(|e| format!("the system's time zone is not known: {e}"));
+        }
+        TimeZone::get(name)
+            .map(Self)
+            .map_err(|e| format!("\"{name}\" is no time zone, as Europe/Berlin or system: {e}"))
+    }
+}
+
+/// `[access]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccessSection {
+    /// The door's time zone.
+    pub time_zone: String,
+    /// Whether the clock may be believed without a word of systemd-timesyncd.
+    pub trust_clock: bool,
+    /// Seconds that somebody has for what is missing.
+    pub wait_s: Seconds,
+    /// Seconds at most between a claim and the face.
+    pub claim_s: Seconds,
+    /// The rules, `[[access.rule]]`.
+    pub rule: Vec<RuleSection>,
+}
+
+impl Default for AccessSection {
+    fn default() -> Self {
+        Self {
+            time_zone: "system".to_owned(),
+            trust_clock: false,
+            wait_s: Seconds::of(10.0),
+            claim_s: Seconds::of(15.0),
+            rule: Vec::new(),
+        }
+    }
+}
+
+/// `[[access.rule]]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleSection {
+    /// What events call it.
+    pub name: String,
+    /// Names of enrolled people, or `*`.
+    pub subjects: Vec<String>,
+    /// Days; all when none is given.
+    #[serde(default)]
+    pub days: Vec<Text<Day>>,
+    /// Hours; all when none are given.
+    #[serde(default)]
+    pub hours: Vec<Text<Hours>>,
+    /// First day.
+    pub valid_from: Option<Text<Date>>,
+    /// Last day.
+    pub valid_until: Option<Text<Date>>,
+    /// What somebody has to bring.
+    #[serde(default)]
+    pub factor: FactorChoice,
+    /// What presentation attack detection is worth.
+    #[serde(default)]
+    pub liveness: PolicyChoice,
+    /// Whether the head has to be turned.
+    #[serde(default)]
+    pub challenge: bool,
+}
+
+/// `factor` of a rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FactorChoice {
+    /// The face.
+    #[default]
+    Face,
+    /// The face and a claim.
+    FaceAndClaim,
+    /// One of the two.
+    FaceOrClaim,
+}
+
+impl From<FactorChoice> for Factor {
+    fn from(choice: FactorChoice) -> Self {
+        match choice {
+            FactorChoice::Face => Self::Face,
+            FactorChoice::FaceAndClaim => Self::FaceAndClaim,
+            FactorChoice::FaceOrClaim => Self::FaceOrClaim,
+        }
+    }
+}
+
+/// `liveness` of a rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyChoice {
+    /// Not looked at.
+    #[default]
+    Off,
+    /// Told, and no more.
+    Warn,
+    /// Has to be a real face.
+    Required,
+}
+
+impl From<PolicyChoice> for Policy {
+    fn from(choice: PolicyChoice) -> Self {
+        match choice {
+            PolicyChoice::Off => Self::Off,
+            PolicyChoice::Warn => Self::Warn,
+            PolicyChoice::Required => Self::Required,
+        }
+    }
+}
+
+/// `[liveness]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LivenessSection {
+    /// Whether events tell of it where no rule needs it.
+    pub always: bool,
+    /// Frames that are put together.
+    pub frames: Frames,
+    /// Score of a real face; the model's when none is given.
+    pub threshold: Option<Unit>,
+}
+
+impl Default for LivenessSection {
+    fn default() -> Self {
+        Self {
+            always: false,
+            frames: Frames::of(8),
+            threshold: None,
+        }
+    }
+}
+
+/// `[challenge]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChallengeSection {
+    /// Turns that are asked for.
+    pub turns: Turns,
+    /// Degrees from which on the head is turned.
+    pub turn_yaw: Degrees,
+    /// Degrees up to which the face looks ahead.
+    pub front_yaw: Degrees,
+    /// Frames in a row that have to show it.
+    pub frames: Frames,
+    /// Seconds for each turn and each return.
+    pub turn_s: Seconds,
+    /// False match rate that a turned face has to keep.
+    pub hold_fmr: Rate,
+}
+
+impl Default for ChallengeSection {
+    fn default() -> Self {
+        Self {
+            turns: Turns::of(3),
+            turn_yaw: Degrees::of(25.0),
+            front_yaw: Degrees::of(15.0),
+            frames: Frames::of(2),
+            turn_s: Seconds::of(4.0),
+            hold_fmr: Rate::of(1e-2),
+        }
+    }
+}
+
+/// `[lockout]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LockoutSection {
+    /// Refusals of a subject from which on the next try waits.
+    pub slow_after: Refused,
+    /// Refusals that block the subject.
+    pub block_after: Refused,
+    /// Refusals at the door that block everybody.
+    pub door_block_after: Refused,
+    /// The first wait.
+    pub slow_s: Seconds,
+    /// How long a block lasts.
+    pub block_s: Seconds,
+    /// Seconds without another refusal after which they are forgotten.
+    pub forget_s: Seconds,
+}
+
+impl Default for LockoutSection {
+    fn default() -> Self {
+        Self {
+            slow_after: Refused::of(3),
+            block_after: Refused::of(6),
+            door_block_after: Refused::of(20),
+            slow_s: Seconds::of(5.0),
+            block_s: Seconds::of(300.0),
+            forget_s: Seconds::of(1800.0),
+        }
+    }
+}
+
+/// What no single key shows.
+pub(super) fn check(config: &Config) -> Result<(), String> {
+    let (door, rules) = (&config.door, &config.access.rule);
+    if door.opens() && rules.is_empty() {
+        return Err("[door] opens for nobody without an [[access.rule]]; write one".to_owned());
+    }
+    if door.mqtt_lock && !config.mqtt.enabled {
+        return Err("[door] mqtt_lock = true needs [mqtt] enabled = true".to_owned());
+    }
+    if door.line.is_some() && door.line == door.contact_line {
+        return Err("[door] line and contact_line are the same; they are two lines".to_owned());
+    }
+    let lockout = &config.lockout;
+    if lockout.slow_after > lockout.block_after {
+        return Err(format!(
+            "[lockout] slow_after = {} has to be at most block_after = {}",
+            lockout.slow_after, lockout.block_after
+        ));
+    }
+    let (challenge, quality) = (&config.challenge, &config.quality);
+    if challenge.front_yaw >= challenge.turn_yaw || challenge.turn_yaw >= quality.max_yaw {
+        return Err(format!(
+            "[challenge] expected front_yaw = {} below turn_yaw = {} below [quality] max_yaw = \
+             {}: a face that is turned has to be compared too",
+            challenge.front_yaw, challenge.turn_yaw, quality.max_yaw
+        ));
+    }
+    rules.iter().try_for_each(RuleSection::check)?;
+    if rules.iter().any(RuleSection::needs_clock) {
+        let zone: Result<Zone, _> = config.access.time_zone.parse();
+        zone.map_err(|error| format!("[access] time_zone: {error}"))?;
+    }
+    Ok(())
+}
+
+impl RuleSection {
+    fn check(&self) -> Result<(), String> {
+        let name = &self.name;
+        if !(1..=64).contains(&name.chars().count()) {
+            return Err(format!(
+                "[[access.rule]] name = \"{name}\": expected 1 to 64 characters"
+            ));
+        }
+        if let (Some(first), Some(last)) = (&self.valid_from, &self.valid_until)
+            && first.0 > last.0
+        {
+            return Err(format!(
+                "[[access.rule]] \"{name}\": valid_from = {} is after valid_until = {}",
+                first.0, last.0
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the liveness model has to run for it.
+    pub fn needs_liveness(&self) -> bool {
+        self.liveness != PolicyChoice::Off
+    }
+
+    /// Whether it has days, hours or dates.
+    fn needs_clock(&self) -> bool {
+        let dated = self.valid_from.is_some() || self.valid_until.is_some();
+        dated || !self.days.is_empty() || !self.hours.is_empty()
+    }
+}

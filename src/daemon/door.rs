@@ -1,0 +1,394 @@
+//! The door's thread, and the handle that others have on it.
+//!
+//! The thread alone moves the strike. It shuts the door at its start, after every pulse, when it is
+//! told to, when the last handle has gone, and when any thread panics. An order to open carries the
+//! time of the frame that settled it, and is worth nothing when that is long ago.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Notify, mpsc};
+
+use super::{Shared, lock, spawn};
+use crate::door::{Alarm, Contact, Latch, Refusal, Strike};
+use crate::event::{LockAction, LockWord};
+use crate::setup::Setup;
+use crate::store::StoreError;
+
+/// How often the contact is looked at.
+const CONTACT_POLL: Duration = Duration::from_millis(50);
+/// A thread that has nothing to wait for looks up so often.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long a lock on MQTT may take a word for true, besides the pulse.
+const LOCK_WORD_VALID: SignedDuration = SignedDuration::from_secs(2);
+
+#[allow(dead_code, reason = "commands hold the door")]
+enum Order {
+    /// Open, on a decision of this time.
+    Open(Instant),
+    Hold(bool),
+    /// Shut, and end.
+    Stop,
+}
+
+/// A claimed identity on its way to the vision thread.
+pub(super) struct Claimed {
+    pub(super) subject: String,
+    pub(super) until: Instant,
+}
+
+/// Why an order was refused.
+#[allow(dead_code, reason = "commands are answered with it")]
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DoorRefusal {
+    #[error("no line and no lock is configured; see [door]")]
+    Off,
+    #[error("the door is held shut; release it first")]
+    Held,
+    #[error("the order could not be stored: {0}")]
+    NotStored(StoreError),
+    #[error("no rule would take the claim; see [[access.rule]]")]
+    NoRules,
+    #[error("doorward is stopping")]
+    Stopping,
+}
+
+#[allow(dead_code, reason = "commands are answered with it")]
+impl DoorRefusal {
+    /// The word that answers carry.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Off => "door_off",
+            Self::Held => "door_held",
+            Self::NotStored(_) => "store_failed",
+            Self::NoRules => "no_rules",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+#[allow(dead_code, reason = "commands use it")]
+/// The handle on the door. All its methods are short: a write to the store at most.
+#[derive(Clone)]
+pub(super) struct DoorControl {
+    shared: Arc<Shared>,
+    orders: Sender<Order>,
+    claims: Sender<Claimed>,
+    opens: bool,
+    held: Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
+}
+
+#[allow(dead_code, reason = "commands call it")]
+impl DoorControl {
+    /// Opens for one pulse on the word of `by`. The event is stored first.
+    pub(super) fn open(&self, by: &str) -> Result<(), DoorRefusal> {
+        if !self.opens {
+            return Err(DoorRefusal::Off);
+        }
+        if self.is_held() {
+            return Err(DoorRefusal::Held);
+        }
+        let asked = Instant::now();
+        log::info!("door: {by} opens it");
+        let event = lock(&self.shared.maker).opened_by_command(Timestamp::now());
+        self.shared.publish(event).map_err(DoorRefusal::NotStored)?;
+        self.order(Order::Open(asked))
+    }
+
+    /// Holds the door shut until it is released, also over restarts. It is shut at once, even when
+    /// that cannot be stored.
+    pub(super) fn hold(&self, by: &str) -> Result<(), DoorRefusal> {
+        self.held.store(true, Ordering::SeqCst);
+        self.order(Order::Hold(true))?;
+        self.remember(true, by)
+    }
+
+    /// Ends the holding.
+    pub(super) fn release(&self, by: &str) -> Result<(), DoorRefusal> {
+        self.remember(false, by)?;
+        self.held.store(false, Ordering::SeqCst);
+        self.order(Order::Hold(false))
+    }
+
+    /// Somebody claims to be `subject`: the face has to match within `valid`. The caller has made
+    /// sure that the claim is genuine and fresh. What comes of it is told by events.
+    pub(super) fn claim(&self, subject: &str, valid: Duration) -> Result<(), DoorRefusal> {
+        let setup = Arc::clone(&lock(&self.shared.setup));
+        let access = &setup.config.access;
+        if access.rule.is_empty() {
+            return Err(DoorRefusal::NoRules);
+        }
+        let longest = Duration::from_secs_f64(access.claim_s.get());
+        let claimed = Claimed {
+            subject: subject.to_owned(),
+            until: Instant::now() + valid.min(longest),
+        };
+        self.claims.send(claimed).map_err(|_| DoorRefusal::Stopping)
+    }
+
+    /// Whether the door is held shut.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    /// Opens on a decision whose event is stored.
+    pub(super) fn open_on(&self, decided: Instant) {
+        if self.opens && self.order(Order::Open(decided)).is_err() {
+            log::warn!("door: a grant came too late, doorward is stopping");
+        }
+    }
+
+    fn remember(&self, held: bool, by: &str) -> Result<(), DoorRefusal> {
+        let word = if held { "held" } else { "released" };
+        log::info!("door: {word} by {by}");
+        let stored = lock(&self.shared.store).hold_door(held);
+        stored.map_err(DoorRefusal::NotStored)?;
+        let event = lock(&self.shared.maker).door(word, Timestamp::now());
+        self.shared.publish(event).map_err(DoorRefusal::NotStored)
+    }
+
+    fn order(&self, order: Order) -> Result<(), DoorRefusal> {
+        if self.stopped.load(Ordering::SeqCst) {
+            return Err(DoorRefusal::Stopping);
+        }
+        self.orders.send(order).map_err(|_| DoorRefusal::Stopping)
+    }
+}
+
+/// The door at work. Dropped, it shuts the door and waits until that is done.
+pub(super) struct Door {
+    control: DoorControl,
+    thread: Option<JoinHandle<Result<()>>>,
+}
+
+/// Where words for a lock on MQTT go.
+pub(super) type LockWords = mpsc::Sender<LockWord>;
+
+impl Door {
+    /// Starts the thread on a strike that is shut. Claimed identities arrive at the receiver.
+    ///
+    /// # Errors
+    /// A contact that cannot be used, or a store that does not say whether the door is held.
+    pub(super) fn start(
+        setup: &Setup,
+        strike: Option<Strike>,
+        shared: &Arc<Shared>,
+        lock_words: Option<LockWords>,
+        ended: &Arc<Notify>,
+    ) -> Result<(Self, Receiver<Claimed>)> {
+        let section = &setup.config.door;
+        let held = lock(&shared.store).door_is_held()?;
+        if held {
+            log::warn!("door: it is held shut by a command of before");
+        }
+        let contact = Contact::take(section)?;
+        let rules = setup.latch_rules();
+        let (claims, claimed) = channel();
+        let (orders, receiver) = channel();
+        let control = DoorControl {
+            shared: Arc::clone(shared),
+            orders,
+            claims,
+            opens: section.opens(),
+            held: Arc::new(AtomicBool::new(held)),
+            stopped: Arc::default(),
+        };
+        let keeper = Keeper {
+            shared: Arc::clone(shared),
+            latch: Latch::new(rules, held),
+            origin: Instant::now(),
+            pulse: rules.pulse,
+            strike,
+            contact,
+            lock_words,
+            open: false,
+        };
+        let thread = spawn("door", ended, move || keeper.run(&receiver))?;
+        shut_on_panic(control.clone());
+        let door = Self {
+            control,
+            thread: Some(thread),
+        };
+        Ok((door, claimed))
+    }
+
+    /// A handle for others.
+    pub(super) fn control(&self) -> DoorControl {
+        self.control.clone()
+    }
+
+    /// Shuts the door for good and waits until that is done.
+    ///
+    /// # Errors
+    /// What went wrong with the lines.
+    pub(super) fn stop(&mut self) -> Result<()> {
+        let _ = self.control.order(Order::Stop);
+        self.control.stopped.store(true, Ordering::SeqCst);
+        match self.thread.take().map(JoinHandle::join) {
+            None => Ok(()),
+            Some(Ok(result)) => result,
+            Some(Err(_)) => anyhow::bail!("the door's thread panicked; see the log"),
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            log::error!("door: {error:#}");
+        }
+    }
+}
+
+/// A thread that panics, whichever, shuts the door. The daemon then ends and starts clean.
+fn shut_on_panic(control: DoorControl) {
+    let before = std::panic::take_hook();
+    let control = Mutex::new(control);
+    std::panic::set_hook(Box::new(move |panic| {
+        let _ = lock(&control).order(Order::Stop);
+        before(panic);
+    }));
+}
+
+/// What the door's thread owns.
+struct Keeper {
+    shared: Arc<Shared>,
+    latch: Latch,
+    origin: Instant,
+    pulse: Duration,
+    strike: Option<Strike>,
+    contact: Option<Contact>,
+    lock_words: Option<LockWords>,
+    open: bool,
+}
+
+impl Keeper {
+    fn run(mut self, orders: &Receiver<Order>) -> Result<()> {
+        self.tell(false);
+        self.show();
+        loop {
+            let wait = self.latch.remaining(self.now()).unwrap_or(IDLE);
+            let wait = if self.contact.is_some() {
+                wait.min(CONTACT_POLL)
+            } else {
+                wait
+            };
+            match orders.recv_timeout(wait) {
+                Ok(Order::Open(decided)) => self.grant(decided),
+                Ok(Order::Hold(held)) => self.latch.hold(held),
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let now = self.now();
+            let open = self.latch.is_open(now);
+            self.set(open)?;
+            self.look_at_contact(now)?;
+            self.show();
+        }
+        // Dropping the strike shuts it as well; here a failure still has somebody to hear of it.
+        self.set(false)
+    }
+
+    fn grant(&mut self, decided: Instant) {
+        let Err(refusal) = self.latch.open(decided.elapsed(), self.now()) else {
+            return;
+        };
+        let reason = match refusal {
+            Refusal::Stale => "grant_too_old",
+            Refusal::Held => "held",
+        };
+        log::warn!("door: stays shut ({reason})");
+        let event = lock(&self.shared.maker).door(reason, Timestamp::now());
+        self.report(event);
+    }
+
+    /// Moves the strike, and tells the lock of every pulse.
+    fn set(&mut self, open: bool) -> Result<()> {
+        if open == self.open {
+            return Ok(());
+        }
+        if let Some(strike) = &self.strike {
+            strike.set(open).context("the door is out of control")?;
+        }
+        self.open = open;
+        log::info!("door: {}", if open { "open" } else { "shut" });
+        self.tell(open);
+        Ok(())
+    }
+
+    fn tell(&self, open: bool) {
+        let Some(words) = &self.lock_words else {
+            return;
+        };
+        let now = Timestamp::now();
+        let action = if open {
+            LockAction::Open
+        } else {
+            LockAction::Shut
+        };
+        let expires = now.checked_add(LOCK_WORD_VALID).ok().filter(|_| open);
+        let word = LockWord {
+            action,
+            issued_at: now.to_string(),
+            expires_at: expires.map(|t| t.to_string()),
+            pulse_s: open.then_some(self.pulse.as_secs_f64()),
+        };
+        if words.try_send(word).is_err() {
+            log::warn!("door: the lock on MQTT could not be told");
+        }
+    }
+
+    fn look_at_contact(&mut self, now: Duration) -> Result<()> {
+        let Some(contact) = &self.contact else {
+            return Ok(());
+        };
+        let Some(alarm) = self.latch.contact(contact.is_open()?, now) else {
+            return Ok(());
+        };
+        let maker = lock(&self.shared.maker);
+        let event = match alarm {
+            Alarm::Forced => maker.tamper("door_forced", Timestamp::now()),
+            Alarm::HeldOpen => maker.door("held_open", Timestamp::now()),
+            Alarm::ShutAgain => maker.door("shut_again", Timestamp::now()),
+        };
+        drop(maker);
+        log::warn!("door: {}", event.reason);
+        self.report(event);
+        Ok(())
+    }
+
+    /// An event that nothing hangs on.
+    fn report(&self, event: crate::event::VerificationEvent) {
+        // `publish` has logged why, if it could not be stored.
+        let _ = self.shared.publish(event);
+    }
+
+    fn show(&self) {
+        if self.strike.is_none() && self.lock_words.is_none() {
+            return;
+        }
+        let word = match (self.open, self.latch.is_held()) {
+            (true, _) => "open",
+            (false, true) => "held",
+            (false, false) => "shut",
+        };
+        self.shared.state.send_if_modified(|state| {
+            let news = state.door != word;
+            word.clone_into(&mut state.door);
+            news
+        });
+    }
+
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! The door's thread with a lock that listens.
+
+use tokio::sync::watch;
+
+use super::*;
+use crate::camera::Stop;
+use crate::daemon::EventSink;
+use crate::daemon::events::EventMaker;
+use crate::daemon::service::Words;
+use crate::event::VerificationEvent;
+use crate::mqtt::DeviceState;
+use crate::setup::ModelArgs;
+use crate::store::Store;
+
+/// Longer than any test takes.
+const LONG: &str = "60.0";
+
+struct Nowhere;
+
+impl EventSink for Nowhere {
+    fn deliver(&mut self, _: &VerificationEvent) {}
+
+    fn uses_outbox(&self) -> bool {
+        false
+    }
+}
+
+struct Stage {
+    door: Door,
+    words: mpsc::Receiver<LockWord>,
+    shared: Arc<Shared>,
+    ended: Arc<Notify>,
+    _claims: Receiver<Claimed>,
+}
+
+fn stage(folder: &std::path::Path, pulse: &str) -> Stage {
+    let path = folder.join("door.toml");
+    let rule = "[[access.rule]]\nname = \"all\"\nsubjects = [\"*\"]\n";
+    let door = format!("[door]\nmqtt_lock = true\npulse_s = {pulse}\n");
+    std::fs::write(&path, format!("[store]\npath = \"door.db\"\n{door}{rule}")).unwrap();
+    let setup = Arc::new(Setup::load(Some(&path), &ModelArgs::default()).unwrap());
+    let maker = EventMaker::new(&setup, &setup.pipeline().unwrap());
+    let store = Store::open(&setup.config.store, Timestamp::now()).unwrap();
+    let shared = Arc::new(Shared {
+        store: Mutex::new(store),
+        state: watch::channel(DeviceState::default()).0,
+        sink: Mutex::new(Box::new(Nowhere)),
+        maker: Mutex::new(maker),
+        setup: Mutex::new(Arc::clone(&setup)),
+        successor: Mutex::default(),
+        words: Mutex::new(Words::default()),
+        stop: Stop::new(),
+    });
+    let (sender, words) = mpsc::channel(8);
+    let ended = Arc::new(Notify::new());
+    let (door, claims) = Door::start(&setup, None, &shared, Some(sender), &ended).unwrap();
+    Stage {
+        door,
+        words,
+        shared,
+        ended,
+        _claims: claims,
+    }
+}
+
+impl Stage {
+    /// The next word, which has to be this.
+    fn expect(&mut self, action: LockAction) {
+        let word = self.words.blocking_recv().unwrap();
+        assert_eq!(word.action, action);
+        assert_eq!(word.expires_at.is_some(), action == LockAction::Open);
+    }
+
+    fn reasons(&self) -> Vec<String> {
+        let events = lock(&self.shared.store).recent(10).unwrap();
+        events.into_iter().rev().map(|event| event.reason).collect()
+    }
+}
+
+#[test]
+fn commands_move_the_door_and_are_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = stage(folder.path(), LONG);
+    let control = stage.door.control();
+    stage.expect(LockAction::Shut);
+    control.open("a test").unwrap();
+    stage.expect(LockAction::Open);
+    control.hold("a test").unwrap();
+    stage.expect(LockAction::Shut);
+    let refusal = control.open("a test").unwrap_err();
+    assert_eq!(refusal.word(), "door_held");
+    control.release("a test").unwrap();
+    control.open("a test").unwrap();
+    stage.expect(LockAction::Open);
+    control.claim("ada", Duration::from_secs(1)).unwrap();
+    stage.door.stop().unwrap();
+    stage.expect(LockAction::Shut);
+    assert_eq!(control.open("a test").unwrap_err().word(), "stopping");
+    assert_eq!(
+        stage.reasons()[..4],
+        ["command", "held", "released", "command"]
+    );
+}
+
+#[test]
+fn a_pulse_ends_by_itself_and_an_old_decision_opens_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = stage(folder.path(), "0.1");
+    let control = stage.door.control();
+    stage.expect(LockAction::Shut);
+    control.open_on(Instant::now());
+    stage.expect(LockAction::Open);
+    stage.expect(LockAction::Shut);
+    control.open_on(Instant::now().checked_sub(Duration::from_secs(3)).unwrap());
+    stage.door.stop().unwrap();
+    assert_eq!(stage.reasons(), ["grant_too_old"]);
+    assert!(stage.words.try_recv().is_err(), "nothing more was said");
+}
+
+#[test]
+fn a_panic_in_any_thread_shuts_the_door() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = stage(folder.path(), LONG);
+    stage.expect(LockAction::Shut);
+    stage.door.control().open("a test").unwrap();
+    stage.expect(LockAction::Open);
+    let panics = std::thread::spawn(|| panic!("as a test wants it"));
+    assert!(panics.join().is_err());
+    stage.expect(LockAction::Shut);
+    assert_eq!(stage.words.blocking_recv(), None, "the thread has ended");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    // The daemon hears of it, and ends.
+    runtime.block_on(stage.ended.notified());
+}
+
+#[test]
+fn a_held_door_is_held_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let stage = stage(folder.path(), LONG);
+        stage.door.control().hold("a test").unwrap();
+    }
+    let mut stage = stage(folder.path(), LONG);
+    let control = stage.door.control();
+    assert!(control.is_held());
+    control.open_on(Instant::now());
+    stage.door.stop().unwrap();
+    stage.expect(LockAction::Shut);
+    assert!(stage.words.try_recv().is_err());
+}

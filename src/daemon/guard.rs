@@ -1,0 +1,154 @@
+//! The guard in the vision thread: decisions and claims in, events and the opened door out.
+//!
+//! Every answer is stored before it is acted on. A grant that cannot be stored opens nothing.
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use jiff::{Timestamp, ZonedDateTime};
+
+use super::door::{Claimed, DoorControl};
+use super::events::clock_synced;
+use super::{Shared, lock};
+use crate::access::{Admission, Answer, Draw, Lockout, Reason, Refusals, Ruling};
+use crate::challenge::Turn;
+use crate::pipeline::{Pipeline, Step};
+use crate::setup::Setup;
+
+pub(super) struct Guard {
+    admission: Admission,
+    shared: Arc<Shared>,
+    door: DoorControl,
+    claims: Receiver<Claimed>,
+    /// The time of the last frame, and when it came.
+    last: (Duration, Instant),
+}
+
+impl Guard {
+    /// A guard by the rules of `setup`; without any it lets nobody in and says nothing.
+    ///
+    /// # Errors
+    /// Refusals that cannot be read.
+    pub(super) fn new(
+        setup: &Setup,
+        pipeline: &Pipeline,
+        shared: &Arc<Shared>,
+        door: DoorControl,
+        claims: Receiver<Claimed>,
+    ) -> Result<Self> {
+        let remembered = lock(&shared.store).refusals()?.into_iter();
+        let remembered = remembered.map(|(key, count, wait)| (key, Refusals { count, wait }));
+        let lockout = Lockout::new(setup.lockout_rules(), remembered.collect(), Duration::ZERO);
+        let rules = setup.access_rules(pipeline.gallery());
+        Ok(Self {
+            admission: Admission::new(rules, lockout, draw(setup)),
+            shared: Arc::clone(shared),
+            door,
+            claims,
+            last: (Duration::ZERO, Instant::now()),
+        })
+    }
+
+    /// Goes by the rules that hold now, after a reload.
+    pub(super) fn follow(&mut self, pipeline: &Pipeline) {
+        let setup = Arc::clone(&lock(&self.shared.setup));
+        let rules = setup.access_rules(pipeline.gallery());
+        self.admission
+            .follow(rules, setup.lockout_rules(), draw(&setup));
+    }
+
+    /// Before a frame: takes claims, and has the pipeline compare with the claimed subject.
+    pub(super) fn prepare(&mut self, pipeline: &mut Pipeline) {
+        while let Ok(claimed) = self.claims.try_recv() {
+            let now = self.now();
+            let taken = Instant::now();
+            let until = now + claimed.until.saturating_duration_since(taken);
+            let known = pipeline.gallery().knows(&claimed.subject);
+            let wall = self.wall();
+            let answers = self
+                .admission
+                .claim(&claimed.subject, known, until, now, wall.as_ref());
+            self.act(answers, taken);
+        }
+        pipeline.claim(self.admission.claimed().map(str::to_owned));
+    }
+
+    /// After a frame of the time `now`, which was taken at `taken`.
+    pub(super) fn frame(&mut self, step: &Step, now: Duration, taken: Instant) {
+        self.last = (now, Instant::now());
+        if !self.admission.is_on() {
+            return;
+        }
+        let wall = self.wall();
+        let answers = self
+            .admission
+            .observe(&step.faces, &step.decisions, now, wall.as_ref());
+        self.act(answers, taken);
+    }
+
+    /// When no frame has come for a while.
+    pub(super) fn idle(&mut self) {
+        let now = self.now();
+        let answers = self.admission.observe(&[], &[], now, None);
+        self.act(answers, Instant::now());
+    }
+
+    fn act(&mut self, answers: Vec<Answer>, taken: Instant) {
+        let changes = self.admission.take_refusals();
+        if !changes.is_empty() {
+            let plain = |r: Refusals| (r.count, r.wait);
+            let changes: Vec<_> = changes
+                .into_iter()
+                .map(|(key, r)| (key, r.map(plain)))
+                .collect();
+            if let Err(error) = lock(&self.shared.store).remember_refusals(&changes) {
+                log::error!("refusals could not be stored: {error}");
+            }
+        }
+        for mut answer in answers {
+            let granted = matches!(answer.ruling, Ruling::Granted { .. });
+            if granted && self.door.is_held() {
+                answer.ruling = Ruling::Denied(Reason::Held);
+            }
+            let events = lock(&self.shared.maker).answer(&answer, Timestamp::now());
+            let stored = events
+                .into_iter()
+                .try_for_each(|event| self.shared.publish(event));
+            if stored.is_ok() && matches!(answer.ruling, Ruling::Granted { .. }) {
+                self.door.open_on(taken);
+            }
+        }
+    }
+
+    /// The pipeline's time, which stands still between frames.
+    fn now(&self) -> Duration {
+        self.last.0 + self.last.1.elapsed()
+    }
+
+    /// The time at the door, if the clock can be believed and the time zone is known.
+    fn wall(&self) -> Option<ZonedDateTime> {
+        let setup = Arc::clone(&lock(&self.shared.setup));
+        if !setup.config.access.trust_clock && !clock_synced() {
+            return None;
+        }
+        let zone = setup.time_zone();
+        let zone = zone.inspect_err(|error| log::error!("access: {error:#}"));
+        Some(Timestamp::now().to_zoned_datetime(zone.ok()?))
+    }
+}
+
+/// Draws as many turns as are set.
+fn draw(setup: &Setup) -> Draw {
+    let turns = setup.config.challenge.turns.get();
+    Box::new(move || (0..turns).map(|_| draw_turn()).collect())
+}
+
+/// Chance from the system; without it always the same turn, which is still a challenge.
+fn draw_turn() -> Turn {
+    match getrandom::u32() {
+        Ok(number) if number % 2 == 0 => Turn::Left,
+        _ => Turn::Right,
+    }
+}

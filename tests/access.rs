@@ -1,0 +1,253 @@
+//! The whole daemon with access rules and a lock on MQTT: who is let in, and when nothing opens.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod broker;
+mod door;
+mod support;
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use broker::{Broker, Message, Subscriber, available, free_port, wait_for};
+use door::{Door, fixture};
+use serde_json::Value;
+
+/// Whoever is enrolled, with these lines more.
+fn rule(more: &str) -> String {
+    format!("[[access.rule]]\nname = \"people\"\nsubjects = [\"*\"]\n{more}\n")
+}
+
+/// A door with ada enrolled and these lines in its configuration.
+fn door(more: &str) -> Door {
+    let door = Door::new(more);
+    door.expect(0, &["enroll", "ada", "--photo", &fixture("ada.jpg")]);
+    door
+}
+
+/// The events of one run over the clip; all of them keep the schema.
+fn run(door: &Door) -> Vec<Value> {
+    let clip = fixture("door.mjpeg");
+    let said = door.expect(0, &["run", "--replay", &clip, "--fast", "--sink", "stdout"]);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/event-v1.schema.json");
+    let schema: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let events: Vec<Value> = said
+        .out
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    for event in &events {
+        let errors: Vec<_> = validator
+            .iter_errors(event)
+            .map(|e| e.to_string())
+            .collect();
+        assert!(errors.is_empty(), "{event}: {errors:?}");
+    }
+    events
+}
+
+/// Type, decision and reason of the events that are not about a camera or strangers.
+fn answers(events: &[Value]) -> Vec<String> {
+    let word = |event: &Value, key: &str| event[key].as_str().unwrap().to_owned();
+    let strangers = ["unknown", "no_match", "quality_reject", "camera"];
+    let about = events
+        .iter()
+        .filter(|e| !strangers.contains(&e["event_type"].as_str().unwrap()));
+    about
+        .map(|e| {
+            [
+                word(e, "event_type"),
+                word(e, "decision"),
+                word(e, "reason"),
+            ]
+            .join(" ")
+        })
+        .collect()
+}
+
+#[test]
+fn rules_grant_and_deny_with_their_reason() {
+    const MATCH: &str = "match inconclusive recognised";
+    for (rules, expected) in [
+        (rule(""), &[MATCH, "access accept granted"][..]),
+        (
+            rule("subjects = [\"bela\"]").replacen("subjects = [\"*\"]\n", "", 1),
+            &[MATCH, "access reject no_rule"],
+        ),
+        (
+            rule("factor = \"face_and_claim\""),
+            &[MATCH, "access reject claim_missing"],
+        ),
+        // Tests run where nobody has synchronised the clock, or at a time that no rule names.
+        (
+            rule("valid_until = \"2026-01-01\"\n[access]\ntrust_clock = true"),
+            &[MATCH, "access reject no_longer_valid"],
+        ),
+        (
+            rule("hours = [\"00:00-24:00\"]\n[access]\ntrust_clock = true"),
+            &[MATCH, "access accept granted"],
+        ),
+        // Nobody turns: the picture on the clip looks ahead all the time.
+        (
+            rule("challenge = true"),
+            &[
+                MATCH,
+                "challenge inconclusive",
+                "access reject challenge_too_slow",
+            ],
+        ),
+    ] {
+        let events = run(&door(&rules));
+        let said = answers(&events);
+        assert_eq!(said.len(), expected.len(), "{rules}: {said:?}");
+        for (said, expected) in said.iter().zip(expected) {
+            assert!(
+                said.starts_with(expected),
+                "{rules}: {said} is not {expected}"
+            );
+        }
+        let answer = events.iter().find(|e| e["event_type"] == "access").unwrap();
+        assert_eq!(answer["subject_id"], "ada", "{answer}");
+        let granted = answer["decision"] == "accept";
+        assert_eq!(
+            answer["rule"].is_string() && answer["expires_at"].is_string(),
+            granted
+        );
+    }
+}
+
+#[test]
+fn without_a_clock_a_rule_with_hours_lets_nobody_in() {
+    if Path::new("/run/systemd/timesync/synchronized").exists() {
+        return eprintln!("SKIPPED: the clock of this machine is synchronised");
+    }
+    let said = answers(&run(&door(&rule("hours = [\"00:00-24:00\"]"))));
+    assert_eq!(said.last().unwrap(), "access reject clock_unsynchronised");
+}
+
+#[test]
+fn a_lock_out_outlives_restarts() {
+    let settings = "[lockout]\nslow_after = 2\nblock_after = 3\nslow_s = 0.1\n";
+    let door = door(&(rule("factor = \"face_and_claim\"") + settings));
+    let refused = "access reject claim_missing";
+    let last = |n: usize| {
+        let said = answers(&run(&door));
+        assert!(said.len() >= n, "{said:?}");
+        said[said.len() - n..].to_vec()
+    };
+    assert_eq!(last(1), [refused]);
+    assert_eq!(last(2), [refused, "rate_limited reject slowed"]);
+    assert_eq!(last(2), [refused, "rate_limited reject blocked"]);
+    assert_eq!(last(1), ["access reject rate_limited"], "without a look");
+}
+
+/// The daemon in the background, stopped with the test.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(door: &Door, args: &[&str]) -> Self {
+        let command = door.command(args);
+        let mut real = Command::new(command.get_program());
+        real.args(command.get_args())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Self(real.spawn().unwrap())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn is_lock(message: &Message) -> bool {
+    message.topic == "doorward/door/lock"
+}
+
+fn actions(messages: &[Message]) -> Vec<String> {
+    let words = messages.iter().filter(|m| is_lock(m));
+    words
+        .map(|m| m.json()["action"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// A door with a lock on the broker at `port`.
+fn locked_door(port: u16) -> Door {
+    let lock = "[door]\nmqtt_lock = true\npulse_s = 0.5\n";
+    let mqtt = format!("[mqtt]\nhost = \"127.0.0.1\"\nport = {port}\n");
+    door(&(rule("") + lock + &mqtt))
+}
+
+#[test]
+fn the_lock_on_mqtt_opens_for_a_pulse_after_the_event() {
+    if !available(&["mosquitto", "mosquitto_sub"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::open(free_port(), folder.path());
+    let subscriber = Subscriber::start(broker.port, &[]);
+    let door = locked_door(broker.port);
+    let clip = fixture("door.mjpeg");
+    let mut daemon = Daemon::start(&door, &["run", "--replay", &clip]);
+    let mut said = subscriber.until("the lock opens", |m| {
+        is_lock(m) && m.payload.contains("open")
+    });
+    said.extend(subscriber.until("it shuts again", is_lock));
+    assert_eq!(actions(&said), ["shut", "open", "shut"], "{said:?}");
+    let open = said
+        .iter()
+        .rev()
+        .find(|m| is_lock(m) && m.payload.contains("open"))
+        .unwrap();
+    assert!(!open.retained);
+    assert!(["1", "2"].contains(&open.expiry.as_str()), "{open:?}");
+    assert_eq!(open.json()["pulse_s"], 0.5);
+    assert!(open.json()["expires_at"].as_str() > open.json()["issued_at"].as_str());
+    // A stop says goodbye, and leaves it shut.
+    Command::new("kill")
+        .arg(daemon.0.id().to_string())
+        .status()
+        .unwrap();
+    assert_eq!(daemon.0.wait().unwrap().code(), Some(0));
+    let rest = subscriber.drain(Duration::from_millis(300));
+    assert!(
+        actions(&rest).iter().all(|action| action == "shut"),
+        "{rest:?}"
+    );
+}
+
+#[test]
+fn a_grant_that_cannot_be_stored_opens_nothing() {
+    if !available(&["mosquitto", "mosquitto_sub"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::open(free_port(), folder.path());
+    let subscriber = Subscriber::start(broker.port, &[]);
+    let door = locked_door(broker.port);
+    let clip = fixture("door.mjpeg");
+    let log = door.path("log");
+    let command = door.command(&["run", "--replay", &clip]);
+    let mut real = Command::new(command.get_program());
+    real.args(command.get_args())
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(&log).unwrap());
+    let _daemon = Daemon(real.spawn().unwrap());
+    subscriber.until("the daemon runs", |m| m.topic.ends_with("/lock"));
+    // Nobody else can write as long as this stands.
+    let database = rusqlite::Connection::open(door.path("door.db")).unwrap();
+    database.execute_batch("begin immediate").unwrap();
+    let unstored = "an event could not be stored";
+    wait_for("match and grant are not stored", || {
+        std::fs::read_to_string(&log)
+            .unwrap()
+            .matches(unstored)
+            .count()
+            >= 2
+    });
+    let said = subscriber.drain(Duration::from_secs(1));
+    assert!(!actions(&said).contains(&"open".to_owned()), "{said:?}");
+}
