@@ -62,29 +62,33 @@ fn people_are_enrolled_identified_and_forgotten() {
         .collect();
     assert_eq!(names, ["Ada L.", "bela"]);
 
-    let file = door.path("people.json");
-    let file = file.to_str().unwrap();
-    door.expect(0, &["gallery", "export", file]);
-    assert!(
-        door.expect(2, &["gallery", "export", file])
-            .err
-            .contains("people.json"),
-        "kept"
-    );
-    assert!(
-        door.expect(2, &["gallery", "import", file])
-            .err
-            .contains("enrolled already")
-    );
+    let path = |name: &str| door.path(name).to_str().unwrap().to_owned();
+    let (file, words) = (path("people.age"), path("words"));
+    let with_words = |door: &Door, code, verb| {
+        door.expect(code, &["gallery", verb, &file, "--passphrase-file", &words])
+    };
+    std::fs::write(&words, "short\n").unwrap();
+    assert!(with_words(&door, 2, "export").err.contains("too short"));
+    std::fs::write(&words, "correct horse battery\n").unwrap();
+    with_words(&door, 0, "export");
+    let kept = with_words(&door, 2, "export");
+    assert!(kept.err.contains("people.age"), "{}", kept.err);
+    let exported = std::fs::read(&file).unwrap();
+    assert!(exported.starts_with(b"age-encryption.org/v1\n"));
+    assert!(!String::from_utf8_lossy(&exported).contains("Ada"));
+    let taken = with_words(&door, 2, "import");
+    assert!(taken.err.contains("enrolled already"), "{}", taken.err);
+    door.expect(0, &["gallery", "rekey"]);
+    identify("ada_2.jpg", 0);
     door.expect(0, &["gallery", "remove", "Ada L."]);
-    assert!(
-        door.expect(2, &["gallery", "remove", "Ada L."])
-            .err
-            .contains("Ada L.")
-    );
+    let gone = door.expect(2, &["gallery", "remove", "Ada L."]);
+    assert!(gone.err.contains("Ada L."), "{}", gone.err);
     identify("ada_2.jpg", 1);
     let other = Door::new("");
-    other.expect(0, &["gallery", "import", file]);
+    with_words(&other, 0, "import");
+    std::fs::write(&words, "another horse\n").unwrap();
+    let wrong = with_words(&Door::new(""), 2, "import");
+    assert!(wrong.err.contains("passphrase"), "{}", wrong.err);
     let said = other.expect(0, &["identify", "--json", &fixture("ada_2.jpg")]);
     assert_eq!(said.json()["subject"], "Ada L.");
 }

@@ -105,7 +105,6 @@ fn each_type_has_its_conditions() {
         "expires_at",
         json!("2026-03-01T12:00:05Z"),
     );
-    check_refused(EventType::NoMatch, "replayed", json!(true));
     check_refused(EventType::QualityReject, "similarity", json!(0.5));
     check_refused(EventType::Camera, "mode", json!("1:N"));
     check_refused(EventType::Camera, "decision", json!("reject"));

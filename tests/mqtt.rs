@@ -282,3 +282,46 @@ fn an_accept_that_comes_too_late_is_for_the_record_only() {
     door.wait_until_sent();
     door.stop();
 }
+
+#[test]
+fn ten_thousand_events_wait_an_hour_and_arrive_once() {
+    if !available(&NEEDED) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::open(free_port(), folder.path());
+    let line = Line::new(broker.port, false);
+    let subscriber = Subscriber::start(broker.port, &[]);
+    let door = Door::start(&format!("port = {}", line.port));
+    let count = 10_000;
+    let mut recorded = BTreeSet::new();
+    for i in 0..count {
+        let kind = if i % 2 == 0 {
+            EventType::Match
+        } else {
+            EventType::Unknown
+        };
+        recorded.insert(door.record(kind).event_id);
+    }
+    assert_eq!(door.waiting(), count);
+    let later = noon() + SignedDuration::from_hours(1);
+    door.clock.store(later.as_millisecond(), Ordering::SeqCst);
+    line.open();
+    let last = subscriber.until("the last", |m| {
+        m.topic == "doorward/front/audit" && m.json()["seq"] == count
+    });
+    let late: Vec<_> = last
+        .iter()
+        .filter(|m| m.topic == "doorward/front/audit")
+        .collect();
+    let ids: BTreeSet<_> = late
+        .iter()
+        .map(|m| m.json()["event_id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(ids, recorded);
+    assert_eq!(late.len(), ids.len(), "each arrives once");
+    assert!(late.iter().all(|m| m.json()["replayed"] == true));
+    assert!(seqs(&last).is_empty(), "nothing that could be acted on");
+    door.wait_until_sent();
+    door.stop();
+}

@@ -171,8 +171,9 @@ fn gallery(setup: &Setup) -> Result<String> {
         ""
     };
     Ok(format!(
-        "{people} people in {}{hint}",
-        setup.config.store.path.display()
+        "{people} people in {}, sealed by {}{hint}",
+        setup.config.store.path.display(),
+        store.key_file().display()
     ))
 }
 

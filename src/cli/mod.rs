@@ -3,6 +3,7 @@
 //! Exit status: 0 for yes and done, 1 for an honest no (no match, something to mend), 2 for an
 //! error.
 
+mod audit;
 mod bench;
 mod check;
 mod enroll;
@@ -52,8 +53,10 @@ enum Command {
     Check(check::Args),
     /// Make a person known, from photos or from the camera.
     Enroll(enroll::Args),
-    /// List, remove, rename, export or import the people that are known.
+    /// List, remove, rename, export, import or seal anew the people that are known.
     Gallery(gallery::Args),
+    /// Show the audit trail, or tell whether it is whole.
+    Audit(audit::Args),
     /// Tell whether two photos show the same person (1:1).
     Verify(verify::Args),
     /// Tell whom of the gallery a photo shows (1:N).
@@ -94,6 +97,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Run(_) | Command::Check(_) => unreachable!("answered above"),
         Command::Enroll(args) => enroll::run(&args, &context),
         Command::Gallery(args) => gallery::run(&args, &context),
+        Command::Audit(args) => audit::run(&args, &context),
         Command::Verify(args) => verify::run(&args, &context),
         Command::Identify(args) => identify::run(&args, &context),
         Command::Evaluate(args) => evaluate::run(&args, &context),

@@ -5,8 +5,11 @@ use jiff::{SignedDuration, Timestamp};
 use crate::config::{DeviceId, MqttSection};
 use crate::event::{Verdict, VerificationEvent};
 
-/// How far the clock may step back before an accept counts as out of its time.
+/// How far the clock may step back before an event counts as out of its time.
 const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(1);
+
+/// An event that is older than this is no news any more, whatever it says.
+const NEWS: SignedDuration = SignedDuration::from_mins(1);
 
 /// The topics of one device.
 #[derive(Clone, Debug)]
@@ -40,8 +43,8 @@ pub(super) struct Message<'a> {
     pub(super) expiry: Option<u32>,
 }
 
-/// The message of `event` at the time `now`: on the event topic while it may be acted on, on the
-/// audit topic and marked as replayed when an accept comes too late.
+/// The message of `event` at the time `now`: on the event topic while it is news and, if it opens
+/// something, has not expired; otherwise on the audit topic and marked as replayed.
 pub(super) fn message<'a>(
     topics: &'a Topics,
     mut event: VerificationEvent,
@@ -71,24 +74,21 @@ enum TimeLeft {
 /// How long the event may still be acted on. In doubt (a time that cannot be read, an accept
 /// without an end, a clock that has been set back) it may not.
 fn time_left(event: &VerificationEvent, now: Timestamp) -> TimeLeft {
-    let Some(expires_at) = &event.expires_at else {
-        let opens = event.decision == Verdict::Accept;
-        return if opens {
-            TimeLeft::None
-        } else {
-            TimeLeft::Unlimited
-        };
-    };
-    let times = (
-        event.ts.parse::<Timestamp>(),
-        expires_at.parse::<Timestamp>(),
-    );
-    let (Ok(ts), Ok(end)) = times else {
+    let Ok(ts) = event.ts.parse::<Timestamp>() else {
         return TimeLeft::None;
     };
-    if now >= end || ts.duration_since(now) > CLOCK_STEP {
+    let age = now.duration_since(ts);
+    if age > NEWS || -age > CLOCK_STEP {
         return TimeLeft::None;
     }
+    let end = match (&event.expires_at, event.decision) {
+        (None, Verdict::Accept) => return TimeLeft::None,
+        (None, Verdict::Reject | Verdict::Inconclusive) => return TimeLeft::Unlimited,
+        (Some(end), _) => end.parse::<Timestamp>(),
+    };
+    let Some(end) = end.ok().filter(|end| now < *end) else {
+        return TimeLeft::None;
+    };
     // Rounded up to the whole seconds that MQTT counts; the payload has the exact time.
     let seconds = (end.duration_since(now).as_millis() + 999) / 1000;
     TimeLeft::Seconds(seconds.try_into().unwrap_or(u32::MAX))
@@ -145,6 +145,18 @@ mod tests {
         accept(end, "2026-03-01T11:59:58Z", None);
         accept(Some("soon"), TS, None);
         accept(None, TS, None);
-        check(Verdict::Reject, None, "2027-03-01T12:00:00Z", Some(None));
+    }
+
+    #[test]
+    fn nothing_is_news_after_a_minute() {
+        for decision in [Verdict::Reject, Verdict::Inconclusive] {
+            check(decision, None, TS, Some(None));
+            check(decision, None, "2026-03-01T12:01:00Z", Some(None));
+            check(decision, None, "2026-03-01T12:01:01Z", None);
+            check(decision, None, "2027-03-01T12:00:00Z", None);
+            check(decision, None, "2026-03-01T11:59:58Z", None);
+        }
+        let end = Some("2026-03-01T13:00:00Z");
+        check(Verdict::Accept, end, "2026-03-01T12:01:01Z", None);
     }
 }

@@ -17,7 +17,7 @@
 //! | `state` | yes | [`DeviceState`], at most once a second |
 //! | `event` | **never** | events in their time |
 //! | `lock` | **never** | [`LockWord`], to a lock that listens at this moment |
-//! | `audit` | **never** | accepts that come too late to act on, with `replayed` = true |
+//! | `audit` | **never** | what comes too late to act on, with `replayed` = true |
 
 mod connect;
 mod line;

@@ -109,6 +109,12 @@ pub enum StoreError {
     /// Enrolment without a face.
     #[error("\"{0}\" cannot be enrolled without a template")]
     NoTemplates(String),
+    /// A template that cannot be compared with the others of its model.
+    #[error(
+        "a template of \"{0}\" has another length than the others of its model; it is damaged or \
+         of another device's model"
+    )]
+    Size(String),
     /// An event that cannot be kept: its time is no RFC 3339 time, or it has no JSON form.
     #[error("the event {event_id} cannot be recorded: {detail}")]
     Event {

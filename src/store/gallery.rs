@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::seal::{from_bytes, place, to_bytes};
+use super::seal::{Seal, from_bytes, place, sealed_length, to_bytes};
 use super::{Store, StoreError, SubjectName, immediate};
 use crate::gallery::{Gallery, ModelId, Template};
 
@@ -40,39 +40,24 @@ impl Store {
         source: &str,
         now: Timestamp,
     ) -> Result<Enrolled, StoreError> {
-        if templates.is_empty() {
-            return Err(StoreError::NoTemplates(name.to_string()));
-        }
-        let created = now.to_string();
-        let Self {
-            connection, seal, ..
-        } = self;
-        let transaction = immediate(connection)?;
-        let sql = "insert into subject (name, created, named_at) \
-                   select ?1, ?2, value from counter where name = 'event_seq' \
-                   on conflict do nothing";
-        let new_subject = transaction.execute(sql, params![name.as_str(), created])? > 0;
-        let sql = "select id from subject where name = ?1";
-        let subject: i64 = transaction.query_row(sql, [name.as_str()], |row| row.get(0))?;
-        for template in templates {
-            let model = &template.model_id;
-            let turned = seal.turn(model, template.values.len()).turned(template);
-            let sql = "select coalesce(max(id), 0) + 1 from template";
-            let id: i64 = transaction.query_row(sql, [], |row| row.get(0))?;
-            let sealed = seal.seal(&to_bytes(&turned), &place(id, &model.0, name.as_str()))?;
-            transaction.execute(
-                "insert into template (id, subject_id, model_id, sealed, source, created) \
-                 values (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![id, subject, model.0, sealed, source, created],
-            )?;
-        }
-        let sql = "select count(*) from template where subject_id = ?1";
-        let templates = transaction.query_row(sql, [subject], |row| row.get(0))?;
+        let transaction = immediate(&mut self.connection)?;
+        let enrolled = enrol(&transaction, &self.seal, name, templates, (source, now))?;
         transaction.commit()?;
-        Ok(Enrolled {
-            new_subject,
-            templates,
-        })
+        Ok(enrolled)
+    }
+
+    /// Enrols several subjects: all of them or, on an error, none.
+    pub fn enrol_all(
+        &mut self,
+        people: &[(SubjectName, Vec<Template>)],
+        source: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let transaction = immediate(&mut self.connection)?;
+        for (name, templates) in people {
+            enrol(&transaction, &self.seal, name, templates, (source, now))?;
+        }
+        Ok(transaction.commit()?)
     }
 
     /// Gives a subject another name. The audit trail keeps the old one, and the store remembers
@@ -202,6 +187,52 @@ impl Store {
     pub fn gallery_revision(&self) -> Result<u64, StoreError> {
         self.counter("gallery_revision")
     }
+}
+
+/// `origin` is where the faces came from, and when.
+fn enrol(
+    transaction: &Transaction<'_>,
+    seal: &Seal,
+    name: &SubjectName,
+    templates: &[Template],
+    origin: (&str, Timestamp),
+) -> Result<Enrolled, StoreError> {
+    if templates.is_empty() {
+        return Err(StoreError::NoTemplates(name.to_string()));
+    }
+    let (source, created) = (origin.0, origin.1.to_string());
+    let sql = "insert into subject (name, created, named_at) \
+               select ?1, ?2, value from counter where name = 'event_seq' \
+               on conflict do nothing";
+    let new_subject = transaction.execute(sql, params![name.as_str(), created])? > 0;
+    let sql = "select id from subject where name = ?1";
+    let subject: i64 = transaction.query_row(sql, [name.as_str()], |row| row.get(0))?;
+    for template in templates {
+        let model = &template.model_id;
+        let sql = "select length(sealed) from template where model_id = ?1 limit 1";
+        let known = transaction.query_row(sql, [&model.0], |row| row.get::<_, u32>(0));
+        if known
+            .optional()?
+            .is_some_and(|length| length as usize != sealed_length(template))
+        {
+            return Err(StoreError::Size(name.to_string()));
+        }
+        let turned = seal.turn(model, template.values.len()).turned(template);
+        let sql = "select coalesce(max(id), 0) + 1 from template";
+        let id: i64 = transaction.query_row(sql, [], |row| row.get(0))?;
+        let sealed = seal.seal(&to_bytes(&turned), &place(id, &model.0, name.as_str()))?;
+        transaction.execute(
+            "insert into template (id, subject_id, model_id, sealed, source, created) \
+             values (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![id, subject, model.0, sealed, source, created],
+        )?;
+    }
+    let sql = "select count(*) from template where subject_id = ?1";
+    let templates = transaction.query_row(sql, [subject], |row| row.get(0))?;
+    Ok(Enrolled {
+        new_subject,
+        templates,
+    })
 }
 
 /// Seals the templates of `subject` anew, as `anew` says from id, model and sealed bytes.

@@ -45,8 +45,9 @@ pub use subject::{NameError, SubjectName};
 use chain::Chain;
 use seal::Seal;
 
-/// How long to wait for another process's write.
-const BUSY: Duration = Duration::from_secs(5);
+/// How long to wait for another process's write: as long as a removal may take to write a large
+/// database anew.
+const BUSY: Duration = Duration::from_secs(15);
 
 /// An open database.
 #[derive(Debug)]
@@ -96,6 +97,11 @@ impl Store {
             None => Ok(()),
             Some(detail) => Err(StoreError::Broken(detail)),
         }
+    }
+
+    /// The file with the key that seals this database.
+    pub fn key_file(&self) -> &Path {
+        &self.key_file
     }
 
     fn counter(&self, name: &str) -> Result<u64, StoreError> {

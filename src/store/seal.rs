@@ -14,6 +14,7 @@ use super::key::{KeyBytes, KeyError, random};
 use crate::gallery::{ModelId, Template, Turn};
 
 const NONCE: usize = 24;
+const TAG: usize = 16;
 
 /// The device's key at work.
 pub(super) struct Seal {
@@ -88,6 +89,11 @@ pub(super) fn to_bytes(template: &Template) -> Zeroizing<Vec<u8>> {
             .chain(values)
             .collect(),
     )
+}
+
+/// How long a template is when it is sealed.
+pub(super) fn sealed_length(template: &Template) -> usize {
+    NONCE + size_of_val(&template.scale) + template.values.len() + TAG
 }
 
 pub(super) fn from_bytes(bytes: &[u8], model: &ModelId) -> Option<Template> {

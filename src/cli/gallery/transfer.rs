@@ -1,0 +1,145 @@
+//! A gallery as an encrypted file, on its way to another device.
+//!
+//! Inside it are plain templates in JSON: what one device has turned another cannot compare.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::age;
+use crate::gallery::{ModelId, Template};
+use crate::store::{Store, SubjectName};
+
+const FORMAT: &str = "doorward/gallery/v1";
+/// A gallery of 100,000 templates is far below this.
+const MAX_BYTES: u64 = 512 << 20;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Export {
+    format: String,
+    subjects: Vec<ExportedSubject>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExportedSubject {
+    name: String,
+    templates: Vec<ExportedTemplate>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExportedTemplate {
+    model: String,
+    scale: f32,
+    values: Vec<i8>,
+}
+
+/// Writes everybody's templates to a new file. Returns the number of people.
+pub(super) fn export(store: &Store, file: &Path, passphrase: &str) -> Result<usize> {
+    let mut templates: BTreeMap<String, Vec<ExportedTemplate>> = BTreeMap::new();
+    let models = store.list()?.into_iter().flat_map(|s| s.templates);
+    let models: std::collections::BTreeSet<ModelId> = models.map(|(id, _)| id).collect();
+    for model in models {
+        for (name, template) in store.templates(&model)? {
+            templates.entry(name).or_default().push(ExportedTemplate {
+                model: template.model_id.0,
+                scale: template.scale,
+                values: template.values,
+            });
+        }
+    }
+    let subjects: Vec<_> = templates
+        .into_iter()
+        .map(|(name, templates)| ExportedSubject { name, templates })
+        .collect();
+    let count = subjects.len();
+    let format = FORMAT.to_owned();
+    let text = Zeroizing::new(serde_json::to_vec(&Export { format, subjects })?);
+    // Made first: the passphrase costs time.
+    let open = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file);
+    let mut out = open.with_context(|| format!("cannot make {}", file.display()))?;
+    let written = age::encrypt(&text, passphrase).and_then(|sealed| {
+        out.write_all(&sealed)?;
+        Ok(out.sync_all()?)
+    });
+    if written.is_err() {
+        // Half a file is worth nothing.
+        let _ = std::fs::remove_file(file);
+    }
+    written.with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(count)
+}
+
+/// Enrols the people of an exported file, all of them or none. Returns their number.
+pub(super) fn import(store: &mut Store, file: &Path, passphrase: &str) -> Result<usize> {
+    let people =
+        read(file, passphrase).with_context(|| format!("cannot import {}", file.display()))?;
+    let known: Vec<String> = store.list()?.into_iter().map(|s| s.name).collect();
+    let taken = |name: &SubjectName| known.iter().any(|k| k == name.as_str());
+    if let Some((name, _)) = people.iter().find(|(name, _)| taken(name)) {
+        bail!(
+            "{name} of {} is enrolled already; rename or remove one of them, nothing was imported",
+            file.display()
+        );
+    }
+    store.enrol_all(&people, "import", Timestamp::now())?;
+    Ok(people.len())
+}
+
+fn read(file: &Path, passphrase: &str) -> Result<Vec<(SubjectName, Vec<Template>)>> {
+    let mut sealed = Vec::new();
+    std::fs::File::open(file)?
+        .take(MAX_BYTES + 1)
+        .read_to_end(&mut sealed)?;
+    if sealed.len() as u64 > MAX_BYTES {
+        bail!(
+            "it has more than {} MiB, more than any gallery",
+            MAX_BYTES >> 20
+        );
+    }
+    let text = age::decrypt(&sealed, passphrase)?;
+    let export: Export = serde_json::from_slice(&text).context("it holds no gallery")?;
+    if export.format != FORMAT {
+        bail!("it is of format {}, expected {FORMAT}", export.format);
+    }
+    let person = |subject: ExportedSubject| {
+        let name = SubjectName::new(&subject.name)?;
+        let templates = subject.templates.into_iter().map(template);
+        let templates = templates
+            .collect::<Option<Vec<_>>>()
+            .with_context(|| format!("a template of {name} is damaged; nothing was imported"))?;
+        Ok((name, templates))
+    };
+    export.subjects.into_iter().map(person).collect()
+}
+
+fn template(exported: ExportedTemplate) -> Option<Template> {
+    let ExportedTemplate {
+        model,
+        scale,
+        values,
+    } = exported;
+    let sound = scale.is_finite()
+        && scale > 0.0
+        && (1..=4096).contains(&values.len())
+        && !values.contains(&i8::MIN)
+        && model.len() == 64
+        && model.bytes().all(|b| b.is_ascii_hexdigit());
+    sound.then_some(Template {
+        model_id: ModelId(model),
+        scale,
+        values,
+    })
+}
