@@ -2,32 +2,45 @@
 
 use std::arch::x86_64::*;
 
-use super::tile::{Lanes, ROWS, Tile};
+use super::requant::Table;
+use super::sliding::Sliding;
+use super::tile::{Lanes, Target, Tile};
+
+/// Pixels of one step of a dense layer.
+const ROWS: usize = 6;
 
 /// Steps for `Isa::Avx2`.
 pub(super) struct Avx2;
 
 impl Tile for Avx2 {
-    type Sums = [__m256i; 2];
-    type Weights = __m256i;
-    type Tables = Tables;
+    const ROWS: usize = ROWS;
 
     #[inline(always)]
-    unsafe fn dense(
-        rows: [*const i8; ROWS],
-        weights: *const i8,
+    unsafe fn pack(rows: *const i8, count: usize, depth: usize, panel: *mut i8) {
+        // SAFETY: passed on.
+        unsafe { pack::<ROWS>(rows, count, depth, panel, 0) }
+    }
+
+    #[inline(always)]
+    unsafe fn dense<const SELECT: bool, const RESIDUAL: bool>(
+        panel: *const i8,
         depth: usize,
-        bias: *const i32,
-    ) -> [[__m256i; 2]; ROWS] {
-        // SAFETY: the caller has the instruction set; reads stay below `depth` in each row and
-        // below `16 * depth` in the weights.
+        weights: *const i8,
+        start: *const i32,
+        lanes: Lanes<'_>,
+        target: Target,
+    ) {
+        // SAFETY: the caller has the instruction set; reads stay below `ROWS * depth` in the panel
+        // and below `16 * depth` in the weights; the target is good for ROWS pixels.
         unsafe {
             let ones = _mm256_set1_epi16(1);
-            let mut sums = [Self::bias(bias); ROWS];
+            let start = [0, 8].map(|half| _mm256_loadu_si256(start.add(half).cast()));
+            let mut sums = [start; ROWS];
+            let mut words = panel.cast::<i32>();
             for k in (0..depth).step_by(4) {
                 let w = [0, 32].map(|half| _mm256_loadu_si256(weights.add(16 * k + half).cast()));
-                for (sums, row) in sums.iter_mut().zip(rows) {
-                    let x = _mm256_set1_epi32(row.add(k).cast::<i32>().read_unaligned());
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let x = _mm256_set1_epi32(words.add(row).read_unaligned());
                     let magnitude = _mm256_abs_epi8(x);
                     for (sum, w) in sums.iter_mut().zip(w) {
                         // 2 * 128 * 127 fits in 16 bits: nothing saturates.
@@ -35,20 +48,26 @@ impl Tile for Avx2 {
                         *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pair, ones));
                     }
                 }
+                words = words.add(ROWS);
             }
-            sums
+            let tables = Self::tables(lanes);
+            for (row, &sums) in sums.iter().enumerate() {
+                let (output, added) = target.row(row);
+                Self::finish::<SELECT, RESIDUAL>(sums, &tables, added, output);
+            }
         }
     }
+}
+
+impl Sliding for Avx2 {
+    type Sums = [__m256i; 2];
+    type Weights = __m256i;
+    type Tables = Tables;
 
     #[inline(always)]
-    unsafe fn bias(bias: *const i32) -> [__m256i; 2] {
+    unsafe fn bias(table: &Table) -> [__m256i; 2] {
         // SAFETY: the caller has the instruction set and vouches for the reads.
-        unsafe {
-            [
-                _mm256_loadu_si256(bias.cast()),
-                _mm256_loadu_si256(bias.add(8).cast()),
-            ]
-        }
+        unsafe { [0, 8].map(|half| _mm256_loadu_si256(table.bias.as_ptr().add(half).cast())) }
     }
 
     #[inline(always)]
@@ -90,16 +109,19 @@ impl Tile for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn tables(lanes: &Lanes) -> Tables {
+    unsafe fn tables(lanes: Lanes<'_>) -> Tables {
         // SAFETY: the caller has the instruction set and vouches for the tables.
         unsafe {
             let zero = _mm256_setzero_si256();
-            let shift = [0, 8].map(|half| _mm256_loadu_si256(lanes.shift.add(half).cast()));
+            // A pack saturates where the definition shifts to the upper half.
+            let upper = _mm256_set1_epi32(16);
+            let shift =
+                [0, 8].map(|half| _mm256_loadu_si256(lanes.table.shift.as_ptr().add(half).cast()));
             Tables {
-                left: shift.map(|s| _mm256_max_epi32(s, zero)),
-                right: shift.map(|s| _mm256_max_epi32(_mm256_sub_epi32(zero, s), zero)),
-                positive: _mm256_loadu_si256(lanes.positive.cast()),
-                negative: _mm256_loadu_si256(lanes.negative.cast()),
+                left: shift.map(|s| _mm256_max_epi32(_mm256_sub_epi32(s, upper), zero)),
+                right: shift.map(|s| _mm256_max_epi32(_mm256_sub_epi32(upper, s), zero)),
+                positive: _mm256_loadu_si256(lanes.table.positive.as_ptr().cast()),
+                negative: _mm256_loadu_si256(lanes.table.negative.as_ptr().cast()),
                 offset: _mm256_set1_epi16(lanes.offset),
                 multiplier: _mm256_set1_epi16(lanes.residual.0),
                 zero: _mm256_set1_epi16(lanes.residual.1.into()),
@@ -151,4 +173,30 @@ pub(super) struct Tables {
     offset: __m256i,
     multiplier: __m256i,
     zero: __m256i,
+}
+
+/// Interleaves `ROWS` rows by words of four values, each byte with the bits of `flip` turned over.
+///
+/// # Safety
+/// As [`Tile::pack`].
+#[inline(always)]
+pub(super) unsafe fn pack<const ROWS: usize>(
+    rows: *const i8,
+    count: usize,
+    depth: usize,
+    panel: *mut i8,
+    flip: i32,
+) {
+    let mut panel = panel.cast::<i32>();
+    // SAFETY: every row that is read is one of the `count`; `depth * ROWS` bytes are written.
+    unsafe {
+        let rows: [*const i8; ROWS] = std::array::from_fn(|j| rows.add(j.min(count - 1) * depth));
+        for k in (0..depth).step_by(4) {
+            for row in rows {
+                let word = row.add(k).cast::<i32>().read_unaligned();
+                panel.write_unaligned(word ^ flip);
+                panel = panel.add(1);
+            }
+        }
+    }
 }

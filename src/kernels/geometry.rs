@@ -62,6 +62,11 @@ impl Window {
         self.kernel[0] * self.kernel[1]
     }
 
+    /// Whether it has 3x3 positions and moves by one.
+    pub(super) fn is_three_by_three(&self) -> bool {
+        self.kernel == [3, 3] && self.stride == [1, 1]
+    }
+
     /// The input with its padding, as the window sees it.
     pub fn padded(&self, input: Shape) -> Shape {
         Shape {

@@ -3,214 +3,110 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::neon::{Neon, Sums, Tables};
-use super::tile::{Lanes, ROWS, Tile};
+use super::dotprod::pack_pairs;
+use super::neon::{ROWS, Sums, finish_rows};
+use super::tile::{Lanes, Target, Tile};
 
 /// Steps for `Isa::I8mm`.
 pub(super) struct I8mm;
 
 impl Tile for I8mm {
-    type Sums = Sums;
-    type Weights = int8x16_t;
-    type Tables = Tables;
+    const ROWS: usize = ROWS;
 
     #[inline(always)]
-    unsafe fn dense(
-        rows: [*const i8; ROWS],
-        weights: *const i8,
+    unsafe fn pack(rows: *const i8, count: usize, depth: usize, panel: *mut i8) {
+        // SAFETY: passed on.
+        unsafe { pack_pairs(rows, count, depth, panel) }
+    }
+
+    #[inline(always)]
+    unsafe fn dense<const SELECT: bool, const RESIDUAL: bool>(
+        panel: *const i8,
         depth: usize,
-        bias: *const i32,
-    ) -> [Sums; ROWS] {
-        // Each register holds two rows of two channels.
-        // SAFETY: the caller has NEON and vouches for 16 values of bias.
-        let bias: [int32x4_t; 8] = unsafe {
-            std::array::from_fn(|pair| {
-                vreinterpretq_s32_s64(vld1q_dup_s64(bias.add(2 * pair).cast::<i64>()))
-            })
-        };
-        let mut blocks = [bias; ROWS / 2];
-        let [
-            [a0, a1, a2, a3, a4, a5, a6, a7],
-            [b0, b1, b2, b3, b4, b5, b6, b7],
-            [c0, c1, c2, c3, c4, c5, c6, c7],
-        ] = &mut blocks;
-        // Eight values of depth for sixteen channels; `$a`, `$b`, `$c` hold two rows each.
-        macro_rules! step {
-            ($a:literal, $b:literal, $c:literal) => {
+        weights: *const i8,
+        start: *const i32,
+        lanes: Lanes<'_>,
+        target: Target,
+    ) {
+        // Eight values of depth for two channels, six rows.
+        #[rustfmt::skip]
+        macro_rules! pair {
+            ($w:literal, $a:literal, $b:literal, $c:literal) => {
                 concat!(
-                    "ldp q4, q7, [{w}], #32\n",
-                    "smmla v8.4s, v",
-                    $a,
-                    ".16b, v4.16b\n",
-                    "smmla v16.4s, v",
-                    $b,
-                    ".16b, v4.16b\n",
-                    "smmla v24.4s, v",
-                    $c,
-                    ".16b, v4.16b\n",
-                    "smmla v9.4s, v",
-                    $a,
-                    ".16b, v7.16b\n",
-                    "smmla v17.4s, v",
-                    $b,
-                    ".16b, v7.16b\n",
-                    "smmla v25.4s, v",
-                    $c,
-                    ".16b, v7.16b\n",
-                    "ldp q4, q7, [{w}], #32\n",
-                    "smmla v10.4s, v",
-                    $a,
-                    ".16b, v4.16b\n",
-                    "smmla v18.4s, v",
-                    $b,
-                    ".16b, v4.16b\n",
-                    "smmla v26.4s, v",
-                    $c,
-                    ".16b, v4.16b\n",
-                    "smmla v11.4s, v",
-                    $a,
-                    ".16b, v7.16b\n",
-                    "smmla v19.4s, v",
-                    $b,
-                    ".16b, v7.16b\n",
-                    "smmla v27.4s, v",
-                    $c,
-                    ".16b, v7.16b\n",
-                    "ldp q4, q7, [{w}], #32\n",
-                    "smmla v12.4s, v",
-                    $a,
-                    ".16b, v4.16b\n",
-                    "smmla v20.4s, v",
-                    $b,
-                    ".16b, v4.16b\n",
-                    "smmla v28.4s, v",
-                    $c,
-                    ".16b, v4.16b\n",
-                    "smmla v13.4s, v",
-                    $a,
-                    ".16b, v7.16b\n",
-                    "smmla v21.4s, v",
-                    $b,
-                    ".16b, v7.16b\n",
-                    "smmla v29.4s, v",
-                    $c,
-                    ".16b, v7.16b\n",
-                    "ldp q4, q7, [{w}], #32\n",
-                    "smmla v14.4s, v",
-                    $a,
-                    ".16b, v4.16b\n",
-                    "smmla v22.4s, v",
-                    $b,
-                    ".16b, v4.16b\n",
-                    "smmla v30.4s, v",
-                    $c,
-                    ".16b, v4.16b\n",
-                    "smmla v15.4s, v",
-                    $a,
-                    ".16b, v7.16b\n",
-                    "smmla v23.4s, v",
-                    $b,
-                    ".16b, v7.16b\n",
-                    "smmla v31.4s, v",
-                    $c,
-                    ".16b, v7.16b\n",
+                    "smmla v", $a, ".4s, v0.16b, v", $w, ".16b\n",
+                    "smmla v", $b, ".4s, v1.16b, v", $w, ".16b\n",
+                    "smmla v", $c, ".4s, v2.16b, v", $w, ".16b\n",
                 )
             };
         }
-        // SAFETY: the caller has the instruction set; reads `depth` bytes of each row and
-        // `16 * depth` of the weights; nothing is written but the registers named.
+        #[rustfmt::skip]
+        macro_rules! step {
+            () => {
+                concat!(
+                    "ld1 {{v0.16b-v2.16b}}, [{x}], #48\n",
+                    "ld1 {{v4.16b-v7.16b}}, [{w}], #64\n",
+                    pair!("4", "8", "16", "24"), pair!("5", "9", "17", "25"),
+                    pair!("6", "10", "18", "26"), pair!("7", "11", "19", "27"),
+                    "ld1 {{v4.16b-v7.16b}}, [{w}], #64\n",
+                    pair!("4", "12", "20", "28"), pair!("5", "13", "21", "29"),
+                    pair!("6", "14", "22", "30"), pair!("7", "15", "23", "31"),
+                )
+            };
+        }
+        let (a0, a1, a2, a3, a4, a5, a6, a7);
+        let (b0, b1, b2, b3, b4, b5, b6, b7);
+        let (c0, c1, c2, c3, c4, c5, c6, c7);
+        // SAFETY: the caller has the instruction set; reads `6 * depth` bytes of the panel,
+        // `16 * depth` of the weights and 128 of the start; nothing is written but the registers
+        // named.
         unsafe {
             asm!(
+                "ld1 {{v8.4s-v11.4s}}, [{s}]",
+                "ld1 {{v16.4s-v19.4s}}, [{s}]",
+                "ld1 {{v24.4s-v27.4s}}, [{s}], #64",
+                "ld1 {{v12.4s-v15.4s}}, [{s}]",
+                "ld1 {{v20.4s-v23.4s}}, [{s}]",
+                "ld1 {{v28.4s-v31.4s}}, [{s}]",
                 "2:",
-                "ldr q0, [{r0}], #16",
-                "ldr q1, [{r1}], #16",
-                "ldr q2, [{r2}], #16",
-                "ldr q3, [{r3}], #16",
-                "ldr q4, [{r4}], #16",
-                "ldr q5, [{r5}], #16",
-                "zip1 v6.2d, v0.2d, v1.2d",
-                "zip2 v1.2d, v0.2d, v1.2d",
-                "zip1 v0.2d, v2.2d, v3.2d",
-                "zip2 v3.2d, v2.2d, v3.2d",
-                "zip1 v2.2d, v4.2d, v5.2d",
-                "zip2 v5.2d, v4.2d, v5.2d",
-                step!("6", "0", "2"),
-                step!("1", "3", "5"),
+                step!(),
+                step!(),
                 "subs {k}, {k}, #16",
                 "b.ne 2b",
+                x = inout(reg) panel => _,
                 w = inout(reg) weights => _,
                 k = inout(reg) depth => _,
-                r0 = inout(reg) rows[0] => _,
-                r1 = inout(reg) rows[1] => _,
-                r2 = inout(reg) rows[2] => _,
-                r3 = inout(reg) rows[3] => _,
-                r4 = inout(reg) rows[4] => _,
-                r5 = inout(reg) rows[5] => _,
+                s = inout(reg) start => _,
                 out("v0") _, out("v1") _, out("v2") _, out("v3") _,
                 out("v4") _, out("v5") _, out("v6") _, out("v7") _,
-                inout("v8") *a0, inout("v9") *a1, inout("v10") *a2, inout("v11") *a3,
-                inout("v12") *a4, inout("v13") *a5, inout("v14") *a6, inout("v15") *a7,
-                inout("v16") *b0, inout("v17") *b1, inout("v18") *b2, inout("v19") *b3,
-                inout("v20") *b4, inout("v21") *b5, inout("v22") *b6, inout("v23") *b7,
-                inout("v24") *c0, inout("v25") *c1, inout("v26") *c2, inout("v27") *c3,
-                inout("v28") *c4, inout("v29") *c5, inout("v30") *c6, inout("v31") *c7,
+                out("v8") a0, out("v9") a1, out("v10") a2, out("v11") a3,
+                out("v12") a4, out("v13") a5, out("v14") a6, out("v15") a7,
+                out("v16") b0, out("v17") b1, out("v18") b2, out("v19") b3,
+                out("v20") b4, out("v21") b5, out("v22") b6, out("v23") b7,
+                out("v24") c0, out("v25") c1, out("v26") c2, out("v27") c3,
+                out("v28") c4, out("v29") c5, out("v30") c6, out("v31") c7,
                 options(nostack, readonly),
             );
         }
-        std::array::from_fn(|row| {
+        let blocks = [
+            [a0, a1, a2, a3, a4, a5, a6, a7],
+            [b0, b1, b2, b3, b4, b5, b6, b7],
+            [c0, c1, c2, c3, c4, c5, c6, c7],
+        ];
+        // Each register holds two rows of two channels.
+        let sums: [Sums; ROWS] = std::array::from_fn(|row| {
             std::array::from_fn(|q| {
-                let block = &blocks[row / 2];
+                let block: &[int64x2_t; 8] = &blocks[row / 2];
                 // SAFETY: the caller has NEON.
                 unsafe {
-                    let left = vreinterpretq_s64_s32(block[2 * q]);
-                    let right = vreinterpretq_s64_s32(block[2 * q + 1]);
                     vreinterpretq_s32_s64(if row % 2 == 0 {
-                        vzip1q_s64(left, right)
+                        vzip1q_s64(block[2 * q], block[2 * q + 1])
                     } else {
-                        vzip2q_s64(left, right)
+                        vzip2q_s64(block[2 * q], block[2 * q + 1])
                     })
                 }
             })
-        })
-    }
-
-    #[inline(always)]
-    unsafe fn bias(bias: *const i32) -> Sums {
+        });
         // SAFETY: passed on.
-        unsafe { Neon::bias(bias) }
-    }
-
-    #[inline(always)]
-    unsafe fn weights(weights: *const i8) -> int8x16_t {
-        // SAFETY: passed on.
-        unsafe { Neon::weights(weights) }
-    }
-
-    #[inline(always)]
-    unsafe fn window<const N: usize>(
-        sums: Sums,
-        input: *const i8,
-        offsets: &[usize; N],
-        weights: &[int8x16_t; N],
-    ) -> Sums {
-        // SAFETY: passed on.
-        unsafe { Neon::window(sums, input, offsets, weights) }
-    }
-
-    #[inline(always)]
-    unsafe fn tables(lanes: &Lanes) -> Tables {
-        // SAFETY: passed on.
-        unsafe { Neon::tables(lanes) }
-    }
-
-    #[inline(always)]
-    unsafe fn finish<const SELECT: bool, const RESIDUAL: bool>(
-        sums: Sums,
-        tables: &Tables,
-        residual: *const i8,
-        output: *mut i8,
-    ) {
-        // SAFETY: passed on.
-        unsafe { Neon::finish::<SELECT, RESIDUAL>(sums, tables, residual, output) }
+        unsafe { finish_rows::<SELECT, RESIDUAL>(sums, lanes, target) }
     }
 }

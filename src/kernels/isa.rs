@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-/// Environment variable that names the instruction set to use instead of the best one.
-pub const OVERRIDE: &str = "DOORWARD_ISA";
+use super::requant::LANES;
 
 /// An instruction set, or a level of one, that the kernels are written for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,7 +32,7 @@ impl Isa {
         Isa::Avx512Vnni,
     ];
 
-    /// The name that [`OVERRIDE`] takes.
+    /// The name that people write.
     pub fn name(self) -> &'static str {
         match self {
             Isa::Scalar => "scalar",
@@ -96,6 +95,28 @@ impl Isa {
             Isa::I8mm => 8,
             Isa::Neon => 16,
         }
+    }
+
+    /// Output channels whose packed weights lie together.
+    pub(super) fn block(self) -> usize {
+        if self == Isa::Neon { 4 } else { LANES }
+    }
+
+    /// What the accumulators of a dense step start from, in the order of its registers.
+    pub(super) fn start(self, bias: impl Iterator<Item = i32>) -> Vec<i32> {
+        let bias: Vec<i32> = bias.collect();
+        match self {
+            // Four lanes are summed up in the end.
+            Isa::Neon => bias.iter().flat_map(|&b| [b, 0, 0, 0]).collect(),
+            // Two rows of two channels.
+            Isa::I8mm => bias.chunks(2).flat_map(|b| [b, b].concat()).collect(),
+            _ => bias,
+        }
+    }
+
+    /// Whether it has four products of bytes to a lane of 32 bits, for depthwise layers.
+    pub(super) fn has_columns(self) -> bool {
+        matches!(self, Isa::DotProd | Isa::I8mm)
     }
 
     /// Whether its products take unsigned activations, so that they are offset by 128.

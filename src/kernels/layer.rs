@@ -16,8 +16,10 @@ pub struct Dense {
     pub(super) inputs: usize,
     /// Length of a row padded to [`DEPTH`].
     pub(super) depth: usize,
-    /// `[block of LANES outputs][depth / group][output in block][group]`.
+    /// `[block of outputs][depth / group][output in block][group]`.
     pub(super) weights: Vec<i8>,
+    /// See [`Isa::start`].
+    pub(super) start: Vec<i32>,
     pub(super) requant: Requant,
     pub(super) input_zero: i8,
 }
@@ -40,10 +42,11 @@ impl Dense {
         assert_eq!(weights.len(), outputs * row, "weights of a dense layer");
         let depth = row.next_multiple_of(DEPTH);
         let group = isa.group();
-        let mut packed = Vec::with_capacity(outputs.next_multiple_of(LANES) * depth);
-        for block in (0..outputs).step_by(LANES) {
+        let padded = outputs.next_multiple_of(LANES);
+        let mut packed = Vec::with_capacity(padded * depth);
+        for block in (0..padded).step_by(isa.block()) {
             for start in (0..depth).step_by(group) {
-                for o in block..block + LANES {
+                for o in block..block + isa.block() {
                     packed.extend((start..start + group).map(|k| {
                         if o < outputs && k < row {
                             weights[o * row + k]
@@ -65,6 +68,7 @@ impl Dense {
             inputs,
             depth,
             weights: packed,
+            start: isa.start(requant.biases()),
             requant,
             input_zero,
         }
@@ -82,9 +86,9 @@ impl Dense {
 
     /// Weight of output `o` at position `k` of its row.
     pub(super) fn weight(&self, o: usize, k: usize) -> i8 {
-        let group = self.isa.group();
-        let block = o / LANES * LANES * self.depth;
-        self.weights[block + k / group * group * LANES + o % LANES * group + k % group]
+        let (group, block) = (self.isa.group(), self.isa.block());
+        let start = o / block * block * self.depth;
+        self.weights[start + k / group * group * block + o % block * group + k % group]
     }
 }
 
@@ -95,6 +99,9 @@ pub struct Depthwise {
     pub(super) window: Window,
     /// `[vertical][horizontal][channel]`, channels padded to [`LANES`].
     pub(super) weights: Vec<i8>,
+    /// The same as `[eight channels][horizontal][channel][vertical and a zero]` for
+    /// [`columns`](super::columns), empty where that does not serve.
+    pub(super) columns: Vec<i8>,
     pub(super) requant: Requant,
     pub(super) input_zero: i8,
 }
@@ -125,6 +132,18 @@ impl Depthwise {
         {
             to[..channels].copy_from_slice(from);
         }
+        let mut columns = Vec::new();
+        if isa.has_columns() && channels.is_multiple_of(8) && window.is_three_by_three() {
+            for (block, column) in (0..channels)
+                .step_by(8)
+                .flat_map(|b| (0..3).map(move |c| (b, c)))
+            {
+                for c in block..block + 8 {
+                    columns.extend((0..3).map(|row| weights[(3 * row + column) * channels + c]));
+                    columns.push(0);
+                }
+            }
+        }
         for c in 0..channels {
             let sum: i32 = weights
                 .iter()
@@ -138,6 +157,7 @@ impl Depthwise {
             isa,
             window,
             weights: packed,
+            columns,
             requant,
             input_zero,
         }

@@ -16,10 +16,17 @@ mod scalar;
     not(any(target_arch = "x86_64", target_arch = "aarch64")),
     allow(dead_code)
 )]
+mod sliding;
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code)
+)]
 mod tile;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod columns;
 #[cfg(target_arch = "aarch64")]
 mod dotprod;
 #[cfg(target_arch = "aarch64")]
@@ -30,19 +37,21 @@ mod neon;
 mod vnni;
 
 pub use geometry::{Shape, Window};
-pub use isa::{Isa, OVERRIDE};
+pub use isa::Isa;
 pub use layer::{Dense, Depthwise};
 pub use pool::{Sum, max_pool, upsample_add};
 pub use quantise::quantise;
 pub use requant::{Epilogue, LANES, Requant, Residual};
 
-use std::sync::OnceLock;
-
 /// Memory that kernels reuse from call to call.
 #[derive(Debug, Default)]
 pub struct Scratch {
+    /// An input with its padding.
     padded: Vec<i8>,
+    /// Windows, one a row.
     rows: Vec<i8>,
+    /// Rows in the order of the kernel.
+    panel: Vec<i8>,
 }
 
 /// The kernels of an instruction set that this machine has.
@@ -58,25 +67,9 @@ impl Kernels {
         isa.is_available().then_some(Kernels { isa })
     }
 
-    /// The kernels to use: those that the environment variable [`OVERRIDE`] names, else the best.
-    /// Chosen and logged once per process.
-    pub fn chosen() -> Kernels {
-        static CHOSEN: OnceLock<Kernels> = OnceLock::new();
-        *CHOSEN.get_or_init(|| {
-            let best = Kernels { isa: Isa::best() };
-            let chosen = match std::env::var(OVERRIDE) {
-                Err(_) => best,
-                Ok(name) => match Isa::from_name(&name).and_then(Kernels::new) {
-                    Some(kernels) => kernels,
-                    None => {
-                        log::warn!("{OVERRIDE}={name} is not an instruction set of this machine");
-                        best
-                    }
-                },
-            };
-            log::info!("integer kernels: {}", chosen.isa);
-            chosen
-        })
+    /// The fastest kernels of this machine.
+    pub fn best() -> Kernels {
+        Kernels { isa: Isa::best() }
     }
 
     /// The instruction set.
@@ -114,7 +107,11 @@ impl Kernels {
         if output.is_empty() {
             return;
         }
-        let Scratch { padded, rows } = scratch;
+        let Scratch {
+            padded,
+            rows,
+            panel,
+        } = scratch;
         let point = layer.window == Window::POINT;
         let (input, shape) = if point
             || layer.window.before == [0; 2] && layer.window.after == [0; 2]
@@ -128,40 +125,44 @@ impl Kernels {
         if self.isa == Isa::Scalar {
             return scalar::dense(layer, input, shape, size, residual, output);
         }
-        if point && layer.depth == layer.inputs && !self.isa.is_unsigned() {
-            return self.dense_rows(layer, input, residual, output);
+        if point && layer.depth == layer.inputs {
+            return self.dense_rows(layer, input, residual, output, panel);
         }
-        // Enough rows at a time to amortise the call, few enough to stay in the first cache.
-        let step = 8 * tile::ROWS;
-        for start in (0..size[0] * size[1]).step_by(step) {
-            let range = start..(start + step).min(size[0] * size[1]);
+        // A multiple of the rows of every kernel; few enough to stay in the first cache.
+        const STEP: usize = 84;
+        for start in (0..size[0] * size[1]).step_by(STEP) {
+            let range = start..(start + STEP).min(size[0] * size[1]);
             gather(layer, input, shape, size[1], range.clone(), rows);
-            if self.isa.is_unsigned() {
-                rows.iter_mut().for_each(|v| *v ^= i8::MIN);
-            }
             let range = range.start * outputs..range.end * outputs;
             let residual = residual.map(|r| &r[range.clone()]);
-            self.dense_rows(layer, rows, residual, &mut output[range]);
+            self.dense_rows(layer, rows, residual, &mut output[range], panel);
         }
     }
 
-    fn dense_rows(self, layer: &Dense, rows: &[i8], residual: Option<&[i8]>, output: &mut [i8]) {
+    fn dense_rows(
+        self,
+        layer: &Dense,
+        rows: &[i8],
+        residual: Option<&[i8]>,
+        output: &mut [i8],
+        panel: &mut Vec<i8>,
+    ) {
         match self.isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Kernels::new` found the instruction set on this machine.
-            Isa::Avx2 => unsafe { dense_avx2(layer, rows, residual, output) },
+            Isa::Avx2 => unsafe { dense_avx2(layer, rows, residual, output, panel) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
-            Isa::Avx512Vnni => unsafe { dense_vnni(layer, rows, residual, output) },
+            Isa::Avx512Vnni => unsafe { dense_vnni(layer, rows, residual, output, panel) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: as above.
-            Isa::Neon => unsafe { dense_neon(layer, rows, residual, output) },
+            Isa::Neon => unsafe { dense_neon(layer, rows, residual, output, panel) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: as above.
-            Isa::DotProd => unsafe { dense_dotprod(layer, rows, residual, output) },
+            Isa::DotProd => unsafe { dense_dotprod(layer, rows, residual, output, panel) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: as above.
-            Isa::I8mm => unsafe { dense_i8mm(layer, rows, residual, output) },
+            Isa::I8mm => unsafe { dense_i8mm(layer, rows, residual, output, panel) },
             _ => unreachable!("no kernels for {}", self.isa),
         }
         layer.requant.limit(output);
@@ -221,6 +222,11 @@ impl Kernels {
                 depthwise_vnni(layer, input, shape, size, residual, output);
             },
             #[cfg(target_arch = "aarch64")]
+            // SAFETY: as above; both have the dot product.
+            Isa::DotProd | Isa::I8mm if columns::serve(layer, size[0]) => unsafe {
+                depthwise_dotprod(layer, input, shape, size, residual, output);
+            },
+            #[cfg(target_arch = "aarch64")]
             // SAFETY: as above.
             Isa::Neon | Isa::DotProd | Isa::I8mm => unsafe {
                 depthwise_neon(layer, input, shape, size, residual, output);
@@ -232,8 +238,8 @@ impl Kernels {
     }
 }
 
-/// Lays out the windows of the output pixels in `range`, one row of `layer.depth` values each, the
-/// rest of a row zero. `input` is padded.
+/// Lays out the windows of the output pixels in `range`, one row of `layer.depth` values each; what
+/// follows a window in its row is arbitrary, and its weights are zero. `input` is padded.
 fn gather(
     layer: &Dense,
     input: &[i8],
@@ -244,42 +250,78 @@ fn gather(
 ) {
     let [kernel_rows, kernel_columns] = layer.window.kernel;
     let length = kernel_columns * shape.channels;
-    rows.clear();
-    if layer.window == Window::POINT && layer.depth == layer.inputs {
-        rows.extend_from_slice(&input[range.start * layer.depth..range.end * layer.depth]);
-        return;
-    }
-    rows.reserve(range.len() * layer.depth);
-    for pixel in range {
-        let y = pixel / width * layer.window.stride[0];
-        let x = pixel % width * layer.window.stride[1];
-        for row in y..y + kernel_rows {
-            let at = (row * shape.width + x) * shape.channels;
-            rows.extend_from_slice(&input[at..at + length]);
+    let size = range.len() * layer.depth;
+    rows.resize(size + COPIED, 0);
+    let [down, right] = layer.window.stride;
+    let line = shape.width * shape.channels;
+    for (pixel, mut to) in range.zip((0..).step_by(layer.depth)) {
+        let mut at = pixel / width * down * line + pixel % width * right * shape.channels;
+        for _ in 0..kernel_rows {
+            copy(&input[at..], &mut rows[to..], length);
+            at += line;
+            to += length;
         }
-        rows.resize(rows.len() + layer.depth - kernel_rows * length, 0);
+    }
+    rows.truncate(size);
+}
+
+/// Bytes that [`copy`] moves at a time.
+const COPIED: usize = 16;
+
+/// Copies `count` bytes, and more of what follows where that fills a vector.
+fn copy(from: &[i8], to: &mut [i8], count: usize) {
+    for at in (0..count).step_by(COPIED) {
+        let (from, to) = (&from[at..], &mut to[at..]);
+        if from.len() < COPIED || to.len() < COPIED {
+            return to[..count - at].copy_from_slice(&from[..count - at]);
+        }
+        // SAFETY: both are that long.
+        unsafe {
+            let vector = from.as_ptr().cast::<[u64; 2]>().read_unaligned();
+            to.as_mut_ptr().cast::<[u64; 2]>().write_unaligned(vector);
+        }
     }
 }
 
-/// Makes the functions that carry an instruction set into the shared loops.
+/// Makes the function that carries an instruction set into the loop over dense layers.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-macro_rules! entry_points {
-    ($features:literal, $tile:ty, $dense:ident $(, $depthwise:ident)?) => {
+macro_rules! dense_entry {
+    ($name:ident, $features:literal, $tile:ty) => {
         #[target_feature(enable = $features)]
-        fn $dense(layer: &Dense, rows: &[i8], residual: Option<&[i8]>, output: &mut [i8]) {
+        fn $name(
+            layer: &Dense,
+            rows: &[i8],
+            residual: Option<&[i8]>,
+            output: &mut [i8],
+            panel: &mut Vec<i8>,
+        ) {
             // SAFETY: this function is compiled for, and only called with, the instruction set.
             unsafe {
                 match (layer.requant.select, residual.is_some()) {
-                    (false, false) => tile::dense::<$tile, false, false>(layer, rows, residual, output),
-                    (false, true) => tile::dense::<$tile, false, true>(layer, rows, residual, output),
-                    (true, false) => tile::dense::<$tile, true, false>(layer, rows, residual, output),
-                    (true, true) => tile::dense::<$tile, true, true>(layer, rows, residual, output),
+                    (false, false) => {
+                        tile::dense::<$tile, false, false>(layer, rows, None, output, panel);
+                    }
+                    (false, true) => {
+                        tile::dense::<$tile, false, true>(layer, rows, residual, output, panel);
+                    }
+                    (true, false) => {
+                        tile::dense::<$tile, true, false>(layer, rows, None, output, panel);
+                    }
+                    (true, true) => {
+                        tile::dense::<$tile, true, true>(layer, rows, residual, output, panel);
+                    }
                 }
             }
         }
-        $(
+    };
+}
+
+/// Makes the function that carries an instruction set into a loop over depthwise layers.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! depthwise_entry {
+    ($name:ident, $features:literal, $($function:ident)::+ $(, $kind:ty)?) => {
         #[target_feature(enable = $features)]
-        fn $depthwise(
+        fn $name(
             layer: &Depthwise,
             input: &[i8],
             shape: Shape,
@@ -290,29 +332,48 @@ macro_rules! entry_points {
             // SAFETY: as above.
             unsafe {
                 match (layer.requant.select, residual.is_some()) {
-                    (false, false) => tile::depthwise::<$tile, false, false>(layer, input, shape, size, residual, output),
-                    (false, true) => tile::depthwise::<$tile, false, true>(layer, input, shape, size, residual, output),
-                    (true, false) => tile::depthwise::<$tile, true, false>(layer, input, shape, size, residual, output),
-                    (true, true) => tile::depthwise::<$tile, true, true>(layer, input, shape, size, residual, output),
+                    (false, false) => {
+                        $($function)::+::<$($kind,)? false, false>(layer, input, shape, size, None, output);
+                    }
+                    (false, true) => {
+                        $($function)::+::<$($kind,)? false, true>(layer, input, shape, size, residual, output);
+                    }
+                    (true, false) => {
+                        $($function)::+::<$($kind,)? true, false>(layer, input, shape, size, None, output);
+                    }
+                    (true, true) => {
+                        $($function)::+::<$($kind,)? true, true>(layer, input, shape, size, residual, output);
+                    }
                 }
             }
         }
-        )?
     };
 }
 
 #[cfg(target_arch = "x86_64")]
-entry_points!("avx2", avx2::Avx2, dense_avx2, depthwise_avx2);
+dense_entry!(dense_avx2, "avx2", avx2::Avx2);
 #[cfg(target_arch = "x86_64")]
-entry_points!(
-    "avx2,avx512f,avx512bw,avx512vl,avx512vnni",
-    vnni::Vnni,
+depthwise_entry!(depthwise_avx2, "avx2", sliding::depthwise, avx2::Avx2);
+#[cfg(target_arch = "x86_64")]
+dense_entry!(
     dense_vnni,
-    depthwise_vnni
+    "avx2,avx512f,avx512bw,avx512vl,avx512vnni",
+    vnni::Vnni
+);
+#[cfg(target_arch = "x86_64")]
+depthwise_entry!(
+    depthwise_vnni,
+    "avx2,avx512f,avx512bw,avx512vl,avx512vnni",
+    sliding::depthwise,
+    vnni::Vnni
 );
 #[cfg(target_arch = "aarch64")]
-entry_points!("neon", neon::Neon, dense_neon, depthwise_neon);
+dense_entry!(dense_neon, "neon", neon::Neon);
 #[cfg(target_arch = "aarch64")]
-entry_points!("neon,dotprod", dotprod::DotProd, dense_dotprod);
+dense_entry!(dense_dotprod, "neon,dotprod", dotprod::DotProd);
 #[cfg(target_arch = "aarch64")]
-entry_points!("neon,dotprod,i8mm", i8mm::I8mm, dense_i8mm);
+dense_entry!(dense_i8mm, "neon,dotprod,i8mm", i8mm::I8mm);
+#[cfg(target_arch = "aarch64")]
+depthwise_entry!(depthwise_neon, "neon", sliding::depthwise, neon::Neon);
+#[cfg(target_arch = "aarch64")]
+depthwise_entry!(depthwise_dotprod, "neon,dotprod", columns::depthwise);

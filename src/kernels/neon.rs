@@ -3,7 +3,12 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::tile::{Lanes, ROWS, Tile};
+use super::requant::Table;
+use super::sliding::Sliding;
+use super::tile::{Lanes, Target, Tile};
+
+/// Pixels of one step of a dense layer, on all ARM levels.
+pub(super) const ROWS: usize = 6;
 
 /// Steps for `Isa::Neon`; its windows and its requantisation serve all ARM levels.
 pub(super) struct Neon;
@@ -12,37 +17,57 @@ pub(super) struct Neon;
 pub(super) type Sums = [int32x4_t; 4];
 
 impl Tile for Neon {
+    const ROWS: usize = ROWS;
+
+    #[inline(always)]
+    unsafe fn pack(rows: *const i8, count: usize, depth: usize, panel: *mut i8) {
+        // SAFETY: every row that is read is one of the `count`; `depth * ROWS` bytes are written.
+        unsafe {
+            let rows: [*const i8; ROWS] =
+                std::array::from_fn(|j| rows.add(j.min(count - 1) * depth));
+            let mut to = panel;
+            for k in (0..depth).step_by(16) {
+                for (j, row) in rows.iter().enumerate() {
+                    vst1q_s8(to.add(16 * j), vld1q_s8(row.add(k)));
+                }
+                to = to.add(16 * ROWS);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dense<const SELECT: bool, const RESIDUAL: bool>(
+        panel: *const i8,
+        depth: usize,
+        weights: *const i8,
+        start: *const i32,
+        lanes: Lanes<'_>,
+        target: Target,
+    ) {
+        // SAFETY: the caller has the instruction set and vouches for the reads: those of one of
+        // four quads of channels are a quarter of all.
+        unsafe {
+            let mut sums = [[vdupq_n_s32(0); 4]; ROWS];
+            for q in 0..4 {
+                let partial = quad(panel, depth, weights.add(4 * q * depth), start.add(16 * q));
+                for (sums, p) in sums.iter_mut().zip(partial) {
+                    sums[q] = vpaddq_s32(vpaddq_s32(p[0], p[1]), vpaddq_s32(p[2], p[3]));
+                }
+            }
+            finish_rows::<SELECT, RESIDUAL>(sums, lanes, target);
+        }
+    }
+}
+
+impl Sliding for Neon {
     type Sums = Sums;
     type Weights = int8x16_t;
     type Tables = Tables;
 
     #[inline(always)]
-    unsafe fn dense(
-        rows: [*const i8; ROWS],
-        weights: *const i8,
-        depth: usize,
-        bias: *const i32,
-    ) -> [Sums; ROWS] {
-        // SAFETY: the caller has the instruction set and vouches for the reads: quad `q` of the
-        // weights of 16 values of depth starts 64 bytes after the one before it.
-        unsafe {
-            let mut sums = [[vdupq_n_s32(0); 4]; ROWS];
-            for q in 0..4 {
-                let partial = quad(rows, weights.add(64 * q), depth);
-                let bias = vld1q_s32(bias.add(4 * q));
-                for (sums, p) in sums.iter_mut().zip(partial) {
-                    let whole = vpaddq_s32(vpaddq_s32(p[0], p[1]), vpaddq_s32(p[2], p[3]));
-                    sums[q] = vaddq_s32(whole, bias);
-                }
-            }
-            sums
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn bias(bias: *const i32) -> Sums {
+    unsafe fn bias(table: &Table) -> Sums {
         // SAFETY: the caller has the instruction set and vouches for the reads.
-        unsafe { std::array::from_fn(|q| vld1q_s32(bias.add(4 * q))) }
+        unsafe { std::array::from_fn(|q| vld1q_s32(table.bias.as_ptr().add(4 * q))) }
     }
 
     #[inline(always)]
@@ -87,18 +112,9 @@ impl Tile for Neon {
     }
 
     #[inline(always)]
-    unsafe fn tables(lanes: &Lanes) -> Tables {
+    unsafe fn tables(lanes: Lanes<'_>) -> Tables {
         // SAFETY: the caller has the instruction set and vouches for the tables.
-        unsafe {
-            Tables {
-                shift: std::array::from_fn(|q| vld1q_s32(lanes.shift.add(4 * q))),
-                positive: [0, 8].map(|half| vld1q_s16(lanes.positive.add(half))),
-                negative: [0, 8].map(|half| vld1q_s16(lanes.negative.add(half))),
-                offset: vdupq_n_s16(lanes.offset),
-                multiplier: vdupq_n_s16(lanes.residual.0),
-                zero: vdup_n_s8(lanes.residual.1),
-            }
-        }
+        unsafe { Tables([Half::new(lanes, 0), Half::new(lanes, 8)]) }
     }
 
     #[inline(always)]
@@ -111,42 +127,77 @@ impl Tile for Neon {
         // SAFETY: the caller has the instruction set; the residual and the output are good for 16
         // bytes each.
         unsafe {
-            let shifted = |q: usize| vshlq_s32(sums[q], tables.shift[q]);
-            let r = if RESIDUAL {
-                vld1q_s8(residual)
-            } else {
-                vdupq_n_s8(0)
-            };
-            let half = |h: usize| {
-                let a = vqmovn_high_s32(vqmovn_s32(shifted(2 * h)), shifted(2 * h + 1));
-                let mut m = tables.positive[h];
-                if SELECT {
-                    m = vbslq_s16(vcltzq_s16(a), tables.negative[h], m);
-                }
-                let mut v = vqrdmulhq_s16(a, m);
-                if RESIDUAL {
-                    let r = if h == 0 {
-                        vget_low_s8(r)
-                    } else {
-                        vget_high_s8(r)
-                    };
-                    let r = vshlq_n_s16::<7>(vsubl_s8(r, tables.zero));
-                    v = vqaddq_s16(v, vqrdmulhq_s16(r, tables.multiplier));
-                }
-                vqaddq_s16(v, tables.offset)
-            };
-            vst1q_s8(
-                output,
-                vqshrn_high_n_s16::<5>(vqshrn_n_s16::<5>(half(0)), half(1)),
+            let low = half::<SELECT, RESIDUAL>([sums[0], sums[1]], &tables.0[0], residual);
+            let high = half::<SELECT, RESIDUAL>(
+                [sums[2], sums[3]],
+                &tables.0[1],
+                residual.wrapping_add(8),
             );
+            vst1q_s8(output, vqshrn_high_n_s16::<5>(vqshrn_n_s16::<5>(low), high));
         }
+    }
+}
+
+/// Requantises the sums of a step of a dense layer: half the channels of all rows after the other,
+/// so that its tables stay in registers.
+///
+/// # Safety
+/// The machine has NEON; tables and target are good for [`ROWS`] pixels of 16 channels.
+#[inline(always)]
+pub(super) unsafe fn finish_rows<const SELECT: bool, const RESIDUAL: bool>(
+    sums: [Sums; ROWS],
+    lanes: Lanes<'_>,
+    target: Target,
+) {
+    // SAFETY: passed on.
+    unsafe {
+        let tables = Half::new(lanes, 0);
+        let low: [int8x8_t; ROWS] = std::array::from_fn(|row| {
+            let [a, b, ..] = sums[row];
+            vqshrn_n_s16::<5>(half::<SELECT, RESIDUAL>([a, b], &tables, target.row(row).1))
+        });
+        let tables = Half::new(lanes, 8);
+        for (row, low) in low.into_iter().enumerate() {
+            let [.., a, b] = sums[row];
+            let (output, added) = target.row(row);
+            let high = half::<SELECT, RESIDUAL>([a, b], &tables, added.wrapping_add(8));
+            vst1q_s8(output, vqshrn_high_n_s16::<5>(low, high));
+        }
+    }
+}
+
+/// Requantises the sums of eight channels but for the last shift.
+///
+/// # Safety
+/// The machine has NEON; with `RESIDUAL` `residual` is good for eight bytes.
+#[inline(always)]
+pub(super) unsafe fn half<const SELECT: bool, const RESIDUAL: bool>(
+    sums: [int32x4_t; 2],
+    tables: &Half,
+    residual: *const i8,
+) -> int16x8_t {
+    // SAFETY: passed on.
+    unsafe {
+        let shifted = |i: usize| vreinterpretq_s16_s32(vqshlq_s32(sums[i], tables.shift[i]));
+        // The upper half of each.
+        let a = vuzp2q_s16(shifted(0), shifted(1));
+        let mut m = tables.positive;
+        if SELECT {
+            m = vbslq_s16(vcltzq_s16(a), tables.negative, m);
+        }
+        let mut v = vqrdmulhq_s16(a, m);
+        if RESIDUAL {
+            let r = vshlq_n_s16::<7>(vsubl_s8(vld1_s8(residual), tables.zero));
+            v = vqaddq_s16(v, vqrdmulhq_s16(r, tables.multiplier));
+        }
+        vqaddq_s16(v, tables.offset)
     }
 }
 
 /// A pointer that the compiler knows nothing about: keeps it from carrying one pointer for each
 /// position of a window through the loop instead of one for all.
 #[inline(always)]
-fn opaque(mut pointer: *const i8) -> *const i8 {
+pub(super) fn opaque(mut pointer: *const i8) -> *const i8 {
     // SAFETY: does nothing.
     unsafe {
         asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags));
@@ -179,59 +230,83 @@ fn add_high_products(mut sums: int16x8_t, x: int8x16_t, w: int8x16_t) -> int16x8
     sums
 }
 
-/// Tables of 16 channels.
+/// Tables of eight channels.
 #[derive(Clone, Copy)]
-pub(super) struct Tables {
-    shift: [int32x4_t; 4],
-    positive: [int16x8_t; 2],
-    negative: [int16x8_t; 2],
+pub(super) struct Half {
+    shift: [int32x4_t; 2],
+    positive: int16x8_t,
+    negative: int16x8_t,
     offset: int16x8_t,
     multiplier: int16x8_t,
     zero: int8x8_t,
 }
 
-/// Products of each of six rows with each of four output channels, to be summed across lanes.
+impl Half {
+    /// Those of the channels from `at` on.
+    ///
+    /// # Safety
+    /// The machine has NEON; the tables are good for eight channels more.
+    #[inline(always)]
+    pub(super) unsafe fn new(lanes: Lanes<'_>, at: usize) -> Half {
+        // SAFETY: passed on.
+        unsafe {
+            Half {
+                shift: [at, at + 4].map(|at| vld1q_s32(lanes.table.shift.as_ptr().add(at))),
+                positive: vld1q_s16(lanes.table.positive.as_ptr().add(at)),
+                negative: vld1q_s16(lanes.table.negative.as_ptr().add(at)),
+                offset: vdupq_n_s16(lanes.offset),
+                multiplier: vdupq_n_s16(lanes.residual.0),
+                zero: vdup_n_s8(lanes.residual.1),
+            }
+        }
+    }
+}
+
+/// Tables of 16 channels.
+#[derive(Clone, Copy)]
+pub(super) struct Tables([Half; 2]);
+
+/// Sums over `depth` of the products of each of six rows with each of four output channels; the
+/// four lanes of each are to be summed up.
 ///
 /// # Safety
-/// The machine has NEON; rows are good for `depth` bytes, `weights` for `depth * 16 - 192`;
-/// `depth` is a positive multiple of 16.
+/// The machine has NEON; `panel` is good for `6 * depth` bytes, `weights` for `4 * depth`, `start`
+/// for 16 values; `depth` is a positive multiple of 16.
 #[inline(always)]
 unsafe fn quad(
-    rows: [*const i8; ROWS],
-    weights: *const i8,
+    panel: *const i8,
     depth: usize,
+    weights: *const i8,
+    start: *const i32,
 ) -> [[int32x4_t; 4]; ROWS] {
-    // The products of three channels are under way at a time, which keeps in-order cores busy.
-    macro_rules! row {
-        ($add:literal, $row:literal, $s0:literal, $s1:literal, $s2:literal, $s3:literal) => {
+    // The products of two channels are under way at a time, which keeps in-order cores busy.
+    #[rustfmt::skip]
+    macro_rules! two {
+        ($x:literal, $w:literal, $v:literal, $s:literal, $t:literal) => {
             concat!(
-                "ldr q4, [{",
-                $row,
-                "}], #16\n",
-                "smull v5.8h, v4.8b, v0.8b\n",
-                "smull v6.8h, v4.8b, v1.8b\n",
-                "smull v7.8h, v4.8b, v2.8b\n",
-                "smlal2 v5.8h, v4.16b, v0.16b\n",
-                "smlal2 v6.8h, v4.16b, v1.16b\n",
-                "smlal2 v7.8h, v4.16b, v2.16b\n",
-                $add,
-                " v",
-                $s0,
-                ".4s, v5.8h\n",
-                "smull v5.8h, v4.8b, v3.8b\n",
-                $add,
-                " v",
-                $s1,
-                ".4s, v6.8h\n",
-                $add,
-                " v",
-                $s2,
-                ".4s, v7.8h\n",
-                "smlal2 v5.8h, v4.16b, v3.16b\n",
-                $add,
-                " v",
-                $s3,
-                ".4s, v5.8h\n",
+                "smull v6.8h, v", $x, ".8b, v", $w, ".8b\n",
+                "smull v7.8h, v", $x, ".8b, v", $v, ".8b\n",
+                "smlal2 v6.8h, v", $x, ".16b, v", $w, ".16b\n",
+                "smlal2 v7.8h, v", $x, ".16b, v", $v, ".16b\n",
+                "sadalp v", $s, ".4s, v6.8h\n",
+                "sadalp v", $t, ".4s, v7.8h\n",
+            )
+        };
+    }
+    #[rustfmt::skip]
+    macro_rules! step {
+        () => {
+            concat!(
+                "ld1 {{v0.16b-v3.16b}}, [{w}], #64\n",
+                "ldp q4, q5, [{x}], #32\n",
+                two!("4", "0", "1", "8", "9"), two!("4", "2", "3", "10", "11"),
+                two!("5", "0", "1", "12", "13"), two!("5", "2", "3", "14", "15"),
+                "ldp q4, q5, [{x}], #32\n",
+                two!("4", "0", "1", "16", "17"), two!("4", "2", "3", "18", "19"),
+                two!("5", "0", "1", "20", "21"), two!("5", "2", "3", "22", "23"),
+                "ldp q4, q5, [{x}], #32\n",
+                two!("4", "0", "1", "24", "25"), two!("4", "2", "3", "26", "27"),
+                two!("5", "0", "1", "28", "29"), two!("5", "2", "3", "30", "31"),
             )
         };
     }
@@ -241,43 +316,28 @@ unsafe fn quad(
     let (d0, d1, d2, d3);
     let (e0, e1, e2, e3);
     let (f0, f1, f2, f3);
-    // SAFETY: reads `depth` bytes of each row and 64 of every 256 bytes of the weights; nothing
-    // is written but the registers named.
+    // SAFETY: reads `6 * depth` bytes of the panel, `4 * depth` of the weights and 64 of the start;
+    // nothing is written but the registers named.
     unsafe {
         asm!(
-            // The first sixteen values set the sums, the rest add to them.
-            "ldp q0, q1, [{w}]",
-            "ldp q2, q3, [{w}, #32]",
-            "add {w}, {w}, #256",
-            row!("saddlp", "r0", "8", "9", "10", "11"),
-            row!("saddlp", "r1", "12", "13", "14", "15"),
-            row!("saddlp", "r2", "16", "17", "18", "19"),
-            row!("saddlp", "r3", "20", "21", "22", "23"),
-            row!("saddlp", "r4", "24", "25", "26", "27"),
-            row!("saddlp", "r5", "28", "29", "30", "31"),
-            "subs {k}, {k}, #16",
-            "b.eq 3f",
+            "ld1 {{v8.4s-v11.4s}}, [{s}]",
+            "ld1 {{v12.4s-v15.4s}}, [{s}]",
+            "ld1 {{v16.4s-v19.4s}}, [{s}]",
+            "ld1 {{v20.4s-v23.4s}}, [{s}]",
+            "ld1 {{v24.4s-v27.4s}}, [{s}]",
+            "ld1 {{v28.4s-v31.4s}}, [{s}]",
+            // Two steps to a round; an odd one starts in the middle.
+            "tbnz {k}, #4, 3f",
             "2:",
-            "ldp q0, q1, [{w}]",
-            "ldp q2, q3, [{w}, #32]",
-            "add {w}, {w}, #256",
-            row!("sadalp", "r0", "8", "9", "10", "11"),
-            row!("sadalp", "r1", "12", "13", "14", "15"),
-            row!("sadalp", "r2", "16", "17", "18", "19"),
-            row!("sadalp", "r3", "20", "21", "22", "23"),
-            row!("sadalp", "r4", "24", "25", "26", "27"),
-            row!("sadalp", "r5", "28", "29", "30", "31"),
-            "subs {k}, {k}, #16",
-            "b.ne 2b",
+            step!(),
             "3:",
+            step!(),
+            "subs {k}, {k}, #32",
+            "b.gt 2b",
+            x = inout(reg) panel => _,
             w = inout(reg) weights => _,
             k = inout(reg) depth => _,
-            r0 = inout(reg) rows[0] => _,
-            r1 = inout(reg) rows[1] => _,
-            r2 = inout(reg) rows[2] => _,
-            r3 = inout(reg) rows[3] => _,
-            r4 = inout(reg) rows[4] => _,
-            r5 = inout(reg) rows[5] => _,
+            s = in(reg) start,
             out("v0") _, out("v1") _, out("v2") _, out("v3") _,
             out("v4") _, out("v5") _, out("v6") _, out("v7") _,
             out("v8") a0, out("v9") a1, out("v10") a2, out("v11") a3,

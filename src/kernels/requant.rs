@@ -5,7 +5,7 @@
 //! `s` of channel `c`, with `sat16` and `sat8` saturating and `>>` rounding towards minus infinity:
 //!
 //! 1. `t = s + bias[c]`, wrapping;
-//! 2. `a = sat16(t << shift[c])`, wrapping, or `sat16(t >> -shift[c])` for a negative shift;
+//! 2. `a = sat32(t << shift[c]) >> 16`, or `t >> -shift[c] >> 16` for a negative shift;
 //! 3. `m = negative[c]` if `a < 0`, else `positive[c]`; `v = (a * m + 2^14) >> 15`;
 //! 4. with a residual `r`: `v = sat16(v + ((((r - zero) << 7) * multiplier + 2^14) >> 15))`;
 //! 5. `v = sat16(v + offset)`;
@@ -22,6 +22,9 @@ pub const LANES: usize = 16;
 
 /// Bits below one output step in the 16-bit stage.
 const FRACTION: i32 = 5;
+
+/// Magnitude below which a sum can be shifted as far to the left as any is.
+const MOST: i64 = 1 << 24;
 
 /// What a layer does to its sums, in real numbers.
 #[derive(Debug, Clone, Copy)]
@@ -50,20 +53,47 @@ pub struct Residual {
     pub zero_point: i8,
 }
 
+impl Epilogue<'_> {
+    /// Whether integers can express it for sums of `products` products of bytes: every number in
+    /// its range, and no sum so large that an instruction set without saturating shifts would lose
+    /// it. What a network has learnt always fits.
+    pub fn fits(&self, products: usize) -> bool {
+        let most = 255 * 127 * i64::try_from(products).unwrap_or(MOST);
+        let fine = |(&scale, &bias): (&f64, &i32)| {
+            (0.0..1.0 / 64.0).contains(&scale)
+                || (0.0..2.0).contains(&scale) && i64::from(bias).abs() + most < MOST
+        };
+        self.scale.iter().zip(self.bias).all(fine)
+            && self
+                .slope
+                .unwrap_or_default()
+                .iter()
+                .all(|s| s.abs() <= 2.0)
+            && self.residual.is_none_or(|r| (0.0..4.0).contains(&r.scale))
+    }
+}
+
 /// The integer form of an [`Epilogue`]; see the module for the arithmetic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Requant {
-    pub(super) channels: usize,
-    pub(super) bias: Vec<i32>,
-    pub(super) shift: Vec<i32>,
-    pub(super) positive: Vec<i16>,
-    pub(super) negative: Vec<i16>,
+    channels: usize,
+    /// One for [`LANES`] channels.
+    pub(super) tables: Vec<Table>,
     pub(super) select: bool,
     pub(super) offset: i16,
     pub(super) low: i8,
     pub(super) high: i8,
     /// Multiplier and zero point of the residual.
     pub(super) residual: Option<(i16, i8)>,
+}
+
+/// What belongs to each of [`LANES`] output channels.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Table {
+    pub(super) bias: [i32; LANES],
+    pub(super) shift: [i32; LANES],
+    pub(super) positive: [i16; LANES],
+    pub(super) negative: [i16; LANES],
 }
 
 impl Requant {
@@ -89,13 +119,9 @@ impl Requant {
             slopes.iter().all(|s| s.abs() <= 2.0),
             "slopes of at most two"
         );
-        let padded = channels.next_multiple_of(LANES);
         let mut requant = Requant {
             channels,
-            bias: vec![0; padded],
-            shift: vec![0; padded],
-            positive: vec![0; padded],
-            negative: vec![0; padded],
+            tables: vec![Table::default(); channels.div_ceil(LANES)],
             select: epilogue.slope.is_some(),
             offset: (i16::from(epilogue.zero_point) << FRACTION) + (1 << (FRACTION - 1)),
             low: epilogue.range.0,
@@ -115,11 +141,12 @@ impl Requant {
             let right = exponent(unit * slope.abs().max(1.0)).saturating_neg() - 1;
             let right = right.clamp(-7, 30);
             let multiplier = unit * f64::powi(2.0, right + 15);
-            requant.shift[c] = -right;
-            requant.positive[c] = to_i16(multiplier);
-            requant.negative[c] = to_i16(multiplier * slope);
             let half = if right > 0 { 1 << (right - 1) } else { 0 };
-            requant.bias[c] = epilogue.bias[c].wrapping_add(half);
+            let (table, lane) = (&mut requant.tables[c / LANES], c % LANES);
+            table.bias[lane] = epilogue.bias[c].wrapping_add(half);
+            table.shift[lane] = 16 - right;
+            table.positive[lane] = to_i16(multiplier);
+            table.negative[lane] = to_i16(multiplier * slope);
         }
         requant
     }
@@ -141,14 +168,19 @@ impl Requant {
         reason = "clamped to the range of the type"
     )]
     pub fn apply(&self, c: usize, sum: i32, residual: i8) -> i8 {
-        let t = sum.wrapping_add(self.bias[c]);
-        let shift = self.shift[c];
-        let t = if shift < 0 { t >> -shift } else { t << shift };
-        let a = saturate(t);
-        let m = if a < 0 {
-            self.negative[c]
+        let (table, lane) = (&self.tables[c / LANES], c % LANES);
+        let t = sum.wrapping_add(table.bias[lane]);
+        let shift = table.shift[lane];
+        let t = if shift < 0 {
+            t >> -shift
         } else {
-            self.positive[c]
+            (i64::from(t) << shift).clamp(i32::MIN.into(), i32::MAX.into()) as i32
+        };
+        let a = (t >> 16) as i16;
+        let m = if a < 0 {
+            table.negative[lane]
+        } else {
+            table.positive[lane]
         };
         let mut v = multiply(a, m);
         if let Some((multiplier, zero)) = self.residual {
@@ -158,6 +190,11 @@ impl Requant {
         let v = v.saturating_add(self.offset) >> FRACTION;
         let q = v.clamp(i16::from(i8::MIN), i16::from(i8::MAX)) as i8;
         q.max(self.low).min(self.high)
+    }
+
+    /// The bias of every channel, zero for those that pad them to a multiple of [`LANES`].
+    pub(super) fn biases(&self) -> impl Iterator<Item = i32> {
+        self.tables.iter().flat_map(|t| t.bias)
     }
 
     /// Brings results into the range of the output: the end of step 6 for a whole tensor.
@@ -172,7 +209,8 @@ impl Requant {
     /// Adds to the bias of one channel: how a zero point of the input is taken out of sums over
     /// raw bytes.
     pub(super) fn shift_bias(&mut self, c: usize, by: i32) {
-        self.bias[c] = self.bias[c].wrapping_add(by);
+        let bias = &mut self.tables[c / LANES].bias[c % LANES];
+        *bias = bias.wrapping_add(by);
     }
 }
 
@@ -183,14 +221,6 @@ impl Requant {
 )]
 fn multiply(a: i16, m: i16) -> i16 {
     ((i32::from(a) * i32::from(m) + (1 << 14)) >> 15) as i16
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "clamped to the range of the type"
-)]
-fn saturate(t: i32) -> i16 {
-    t.clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16
 }
 
 #[expect(

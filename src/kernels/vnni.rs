@@ -2,42 +2,67 @@
 
 use std::arch::x86_64::*;
 
-use super::tile::{Lanes, ROWS, Tile};
+use super::avx2::pack;
+use super::requant::Table;
+use super::sliding::Sliding;
+use super::tile::{Lanes, Target, Tile};
 
-/// Steps for `Isa::Avx512Vnni`. The rows of dense layers hold activations plus 128, unsigned.
+/// Pixels of one step of a dense layer: their sums and one vector of weights fit the registers.
+const ROWS: usize = 14;
+
+/// Steps for `Isa::Avx512Vnni`. The panels of dense layers hold activations plus 128,
+/// unsigned.
 pub(super) struct Vnni;
 
 impl Tile for Vnni {
+    const ROWS: usize = ROWS;
+
+    #[inline(always)]
+    unsafe fn pack(rows: *const i8, count: usize, depth: usize, panel: *mut i8) {
+        // SAFETY: passed on.
+        unsafe { pack::<ROWS>(rows, count, depth, panel, i32::from_ne_bytes([0x80; 4])) }
+    }
+
+    #[inline(always)]
+    unsafe fn dense<const SELECT: bool, const RESIDUAL: bool>(
+        panel: *const i8,
+        depth: usize,
+        weights: *const i8,
+        start: *const i32,
+        lanes: Lanes<'_>,
+        target: Target,
+    ) {
+        // SAFETY: the caller has the instruction set; reads stay below `ROWS * depth` in the panel
+        // and below `16 * depth` in the weights; the target is good for ROWS pixels.
+        unsafe {
+            let mut sums = [_mm512_loadu_si512(start.cast()); ROWS];
+            let mut words = panel.cast::<i32>();
+            for k in (0..depth).step_by(4) {
+                let w = _mm512_loadu_si512(weights.add(16 * k).cast());
+                for (row, sum) in sums.iter_mut().enumerate() {
+                    let x = _mm512_set1_epi32(words.add(row).read_unaligned());
+                    *sum = _mm512_dpbusd_epi32(*sum, x, w);
+                }
+                words = words.add(ROWS);
+            }
+            let tables = Self::tables(lanes);
+            for (row, &sums) in sums.iter().enumerate() {
+                let (output, added) = target.row(row);
+                Self::finish::<SELECT, RESIDUAL>(sums, &tables, added, output);
+            }
+        }
+    }
+}
+
+impl Sliding for Vnni {
     type Sums = __m512i;
     type Weights = __m256i;
     type Tables = Tables;
 
     #[inline(always)]
-    unsafe fn dense(
-        rows: [*const i8; ROWS],
-        weights: *const i8,
-        depth: usize,
-        bias: *const i32,
-    ) -> [__m512i; ROWS] {
-        // SAFETY: the caller has the instruction set; reads stay below `depth` in each row and
-        // below `16 * depth` in the weights.
-        unsafe {
-            let mut sums = [_mm512_loadu_si512(bias.cast()); ROWS];
-            for k in (0..depth).step_by(4) {
-                let w = _mm512_loadu_si512(weights.add(16 * k).cast());
-                for (sum, row) in sums.iter_mut().zip(rows) {
-                    let x = _mm512_set1_epi32(row.add(k).cast::<i32>().read_unaligned());
-                    *sum = _mm512_dpbusd_epi32(*sum, x, w);
-                }
-            }
-            sums
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn bias(bias: *const i32) -> __m512i {
+    unsafe fn bias(table: &Table) -> __m512i {
         // SAFETY: the caller has the instruction set and vouches for the read.
-        unsafe { _mm512_loadu_si512(bias.cast()) }
+        unsafe { _mm512_loadu_si512(table.bias.as_ptr().cast()) }
     }
 
     #[inline(always)]
@@ -72,16 +97,18 @@ impl Tile for Vnni {
     }
 
     #[inline(always)]
-    unsafe fn tables(lanes: &Lanes) -> Tables {
+    unsafe fn tables(lanes: Lanes<'_>) -> Tables {
         // SAFETY: the caller has the instruction set and vouches for the tables.
         unsafe {
-            let shift = _mm512_loadu_si512(lanes.shift.cast());
+            // Narrowing saturates where the definition shifts to the upper half.
+            let upper = _mm512_set1_epi32(16);
+            let shift = _mm512_loadu_si512(lanes.table.shift.as_ptr().cast());
             let zero = _mm512_setzero_si512();
             Tables {
-                left: _mm512_max_epi32(shift, zero),
-                right: _mm512_max_epi32(_mm512_sub_epi32(zero, shift), zero),
-                positive: _mm256_loadu_si256(lanes.positive.cast()),
-                negative: _mm256_loadu_si256(lanes.negative.cast()),
+                left: _mm512_max_epi32(_mm512_sub_epi32(shift, upper), zero),
+                right: _mm512_max_epi32(_mm512_sub_epi32(upper, shift), zero),
+                positive: _mm256_loadu_si256(lanes.table.positive.as_ptr().cast()),
+                negative: _mm256_loadu_si256(lanes.table.negative.as_ptr().cast()),
                 offset: _mm256_set1_epi16(lanes.offset),
                 multiplier: _mm256_set1_epi16(lanes.residual.0),
                 zero: _mm256_set1_epi16(lanes.residual.1.into()),

@@ -148,13 +148,12 @@ impl Translator<'_> {
             let scale = bytes.encoding.scale / encoding.scale;
             let [height, width] = window.output(input.shape);
             rule_if!(
-                scale < 4.0
-                    && bytes.shape
-                        == Shape {
-                            height,
-                            width,
-                            channels: outputs
-                        }
+                bytes.shape
+                    == Shape {
+                        height,
+                        width,
+                        channels: outputs
+                    }
             );
             residual = Some(Residual {
                 scale,
@@ -180,10 +179,7 @@ impl Translator<'_> {
             other => other.clone(),
         };
         let scales: Vec<f64> = units.iter().map(|u| u / encoding.scale).collect();
-        // What the requantisation can express; beyond it lies no network that learnt anything.
-        rule_if!(scales.iter().all(|s| (0.0..2.0).contains(s)));
-        rule_if!(slope.iter().flatten().all(|s| s.abs() <= 2.0));
-        let requant = Requant::new(&Epilogue {
+        let epilogue = Epilogue {
             bias: &bias,
             scale: &scales,
             slope: slope.as_deref(),
@@ -193,11 +189,14 @@ impl Translator<'_> {
                 encoding.quantise(layer.range.1.into()),
             ),
             residual,
-        });
+        };
+        let taps = window.taps();
+        // Beyond what fits lies no network that learnt anything.
+        rule_if!(epilogue.fits(taps * input.shape.channels / linear.group));
+        let requant = Requant::new(&epilogue);
         let isa = self.kernels.isa();
         let zero = input.encoding.zero;
         let inputs = input.shape.channels;
-        let taps = window.taps();
         let kernel = if linear.group == 1 {
             let packed = channels_last(&weights.values, inputs, taps);
             Kernel::Dense(Dense::new(isa, window, inputs, &packed, zero, requant))

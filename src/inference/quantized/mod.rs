@@ -17,10 +17,14 @@ mod translate;
 mod weights;
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use tract_onnx::prelude::*;
 
-use crate::kernels::Kernels;
+use crate::kernels::{Isa, Kernels};
+
+/// Environment variable that names the instruction set to use instead of the best one.
+const OVERRIDE: &str = "DOORWARD_ISA";
 
 /// What became of a model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,7 +51,25 @@ impl fmt::Display for Report {
 /// gains the latter. Inputs, outputs and their names stay.
 pub(crate) fn rewrite(model: &mut TypedModel) -> TractResult<Report> {
     super::prelu::fuse_prelu(model)?;
-    let (rewritten, report) = translate::translate(model, Kernels::chosen())?;
+    let (rewritten, report) = translate::translate(model, chosen_kernels())?;
     *model = rewritten;
     Ok(report)
+}
+
+/// The kernels to use: those that [`OVERRIDE`] names, else the best. Chosen and logged once per
+/// process.
+fn chosen_kernels() -> Kernels {
+    static CHOSEN: OnceLock<Kernels> = OnceLock::new();
+    *CHOSEN.get_or_init(|| {
+        let named = std::env::var(OVERRIDE).ok().and_then(|name| {
+            let kernels = Isa::from_name(&name).and_then(Kernels::new);
+            if kernels.is_none() {
+                log::warn!("{OVERRIDE}={name} is not an instruction set of this machine");
+            }
+            kernels
+        });
+        let kernels = named.unwrap_or_else(Kernels::best);
+        log::info!("integer kernels: {}", kernels.isa());
+        kernels
+    })
 }
