@@ -6,13 +6,17 @@ CARGO ?= $(shell scripts/cargo)
 # The package's architecture: arm64, built with Debian's cross compiler, or amd64.
 ARCH ?= arm64
 
-.PHONY: demo test deb lint build clean
+.PHONY: demo test test-arm deb lint build clean
 
 demo: build
 	demo/run $(if $(CAMERA),--camera $(CAMERA))
 
 test: build
 	$(CARGO) test --release --locked
+
+# The kernels of ARM cores, emulated.
+test-arm:
+	cross/test-kernels
 
 # A test is named so that the dependencies are built with the features that the tests need: tract is compiled once.
 build:

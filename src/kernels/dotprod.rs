@@ -52,6 +52,12 @@ impl Tile for DotProd {
                 )
             };
         }
+        #[rustfmt::skip]
+        macro_rules! eight {
+            () => {
+                concat!("ld1 {{v0.16b-v2.16b}}, [{x}], #48\n", step!("0", "2"), step!("1", "3"))
+            };
+        }
         let (a0, a1, a2, a3);
         let (b0, b1, b2, b3);
         let (c0, c1, c2, c3);
@@ -69,15 +75,16 @@ impl Tile for DotProd {
                 "ld1 {{v20.4s-v23.4s}}, [{s}]",
                 "ld1 {{v24.4s-v27.4s}}, [{s}]",
                 "ld1 {{v28.4s-v31.4s}}, [{s}]",
+                // Sixteen values twice to a round; an odd one starts in the middle.
+                "tbnz {k}, #4, 3f",
                 "2:",
-                "ld1 {{v0.16b-v2.16b}}, [{x}], #48",
-                step!("0", "2"),
-                step!("1", "3"),
-                "ld1 {{v0.16b-v2.16b}}, [{x}], #48",
-                step!("0", "2"),
-                step!("1", "3"),
-                "subs {k}, {k}, #16",
-                "b.ne 2b",
+                eight!(),
+                eight!(),
+                "3:",
+                eight!(),
+                eight!(),
+                "subs {k}, {k}, #32",
+                "b.gt 2b",
                 x = inout(reg) panel => _,
                 w = inout(reg) weights => _,
                 k = inout(reg) depth => _,

@@ -4,6 +4,7 @@
 //! -127..=127. What a kernel computes is defined by plain Rust (`Isa::Scalar` and
 //! [`Requant::apply`]); every instruction set gives the same bytes. `unsafe` stands only here.
 
+mod gather;
 mod geometry;
 mod isa;
 mod layer;
@@ -132,7 +133,7 @@ impl Kernels {
         const STEP: usize = 84;
         for start in (0..size[0] * size[1]).step_by(STEP) {
             let range = start..(start + STEP).min(size[0] * size[1]);
-            gather(layer, input, shape, size[1], range.clone(), rows);
+            gather::windows(layer, input, shape, size[1], range.clone(), rows);
             let range = range.start * outputs..range.end * outputs;
             let residual = residual.map(|r| &r[range.clone()]);
             self.dense_rows(layer, rows, residual, &mut output[range], panel);
@@ -235,51 +236,6 @@ impl Kernels {
             _ => unreachable!("no kernels for {}", self.isa),
         }
         layer.requant.limit(output);
-    }
-}
-
-/// Lays out the windows of the output pixels in `range`, one row of `layer.depth` values each; what
-/// follows a window in its row is arbitrary, and its weights are zero. `input` is padded.
-fn gather(
-    layer: &Dense,
-    input: &[i8],
-    shape: Shape,
-    width: usize,
-    range: std::ops::Range<usize>,
-    rows: &mut Vec<i8>,
-) {
-    let [kernel_rows, kernel_columns] = layer.window.kernel;
-    let length = kernel_columns * shape.channels;
-    let size = range.len() * layer.depth;
-    rows.resize(size + COPIED, 0);
-    let [down, right] = layer.window.stride;
-    let line = shape.width * shape.channels;
-    for (pixel, mut to) in range.zip((0..).step_by(layer.depth)) {
-        let mut at = pixel / width * down * line + pixel % width * right * shape.channels;
-        for _ in 0..kernel_rows {
-            copy(&input[at..], &mut rows[to..], length);
-            at += line;
-            to += length;
-        }
-    }
-    rows.truncate(size);
-}
-
-/// Bytes that [`copy`] moves at a time.
-const COPIED: usize = 16;
-
-/// Copies `count` bytes, and more of what follows where that fills a vector.
-fn copy(from: &[i8], to: &mut [i8], count: usize) {
-    for at in (0..count).step_by(COPIED) {
-        let (from, to) = (&from[at..], &mut to[at..]);
-        if from.len() < COPIED || to.len() < COPIED {
-            return to[..count - at].copy_from_slice(&from[..count - at]);
-        }
-        // SAFETY: both are that long.
-        unsafe {
-            let vector = from.as_ptr().cast::<[u64; 2]>().read_unaligned();
-            to.as_mut_ptr().cast::<[u64; 2]>().write_unaligned(vector);
-        }
     }
 }
 

@@ -50,8 +50,8 @@ impl Tile for Neon {
             let mut sums = [[vdupq_n_s32(0); 4]; ROWS];
             for q in 0..4 {
                 let partial = quad(panel, depth, weights.add(4 * q * depth), start.add(16 * q));
-                for (sums, p) in sums.iter_mut().zip(partial) {
-                    sums[q] = vpaddq_s32(vpaddq_s32(p[0], p[1]), vpaddq_s32(p[2], p[3]));
+                for (sums, partial) in sums.iter_mut().zip(partial) {
+                    sums[q] = partial;
                 }
             }
             finish_rows::<SELECT, RESIDUAL>(sums, lanes, target);
@@ -183,7 +183,7 @@ pub(super) unsafe fn half<const SELECT: bool, const RESIDUAL: bool>(
         let a = vuzp2q_s16(shifted(0), shifted(1));
         let mut m = tables.positive;
         if SELECT {
-            m = vbslq_s16(vcltzq_s16(a), tables.negative, m);
+            m = select(a, tables.negative, m);
         }
         let mut v = vqrdmulhq_s16(a, m);
         if RESIDUAL {
@@ -203,6 +203,22 @@ pub(super) fn opaque(mut pointer: *const i8) -> *const i8 {
         asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags));
     }
     pointer
+}
+
+/// `negative` in the lanes where `a` is negative, `positive` in the others. The compiler would move
+/// registers around.
+#[inline(always)]
+fn select(a: int16x8_t, negative: int16x8_t, positive: int16x8_t) -> int16x8_t {
+    let chosen;
+    // SAFETY: as above.
+    unsafe {
+        asm!(
+            "cmlt {0:v}.8h, {1:v}.8h, #0",
+            "bsl {0:v}.16b, {2:v}.16b, {3:v}.16b",
+            out(vreg) chosen, in(vreg) a, in(vreg) negative, in(vreg) positive,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    chosen
 }
 
 /// `SMULL2`, which the compiler otherwise turns into an extraction and `SMULL`.
@@ -266,8 +282,7 @@ impl Half {
 #[derive(Clone, Copy)]
 pub(super) struct Tables([Half; 2]);
 
-/// Sums over `depth` of the products of each of six rows with each of four output channels; the
-/// four lanes of each are to be summed up.
+/// Sums over `depth` of the products of each of six rows with each of four output channels.
 ///
 /// # Safety
 /// The machine has NEON; `panel` is good for `6 * depth` bytes, `weights` for `4 * depth`, `start`
@@ -278,7 +293,7 @@ unsafe fn quad(
     depth: usize,
     weights: *const i8,
     start: *const i32,
-) -> [[int32x4_t; 4]; ROWS] {
+) -> [int32x4_t; ROWS] {
     // The products of two channels are under way at a time, which keeps in-order cores busy.
     #[rustfmt::skip]
     macro_rules! two {
@@ -310,12 +325,18 @@ unsafe fn quad(
             )
         };
     }
-    let (a0, a1, a2, a3);
-    let (b0, b1, b2, b3);
-    let (c0, c1, c2, c3);
-    let (d0, d1, d2, d3);
-    let (e0, e1, e2, e3);
-    let (f0, f1, f2, f3);
+    // The four lanes of four channels, summed up.
+    #[rustfmt::skip]
+    macro_rules! sum {
+        ($a:literal, $b:literal, $c:literal, $d:literal) => {
+            concat!(
+                "addp v", $a, ".4s, v", $a, ".4s, v", $b, ".4s\n",
+                "addp v", $c, ".4s, v", $c, ".4s, v", $d, ".4s\n",
+                "addp v", $a, ".4s, v", $a, ".4s, v", $c, ".4s\n",
+            )
+        };
+    }
+    let (a, b, c, d, e, f);
     // SAFETY: reads `6 * depth` bytes of the panel, `4 * depth` of the weights and 64 of the start;
     // nothing is written but the registers named.
     unsafe {
@@ -334,27 +355,26 @@ unsafe fn quad(
             step!(),
             "subs {k}, {k}, #32",
             "b.gt 2b",
+            sum!("8", "9", "10", "11"),
+            sum!("12", "13", "14", "15"),
+            sum!("16", "17", "18", "19"),
+            sum!("20", "21", "22", "23"),
+            sum!("24", "25", "26", "27"),
+            sum!("28", "29", "30", "31"),
             x = inout(reg) panel => _,
             w = inout(reg) weights => _,
             k = inout(reg) depth => _,
             s = in(reg) start,
             out("v0") _, out("v1") _, out("v2") _, out("v3") _,
             out("v4") _, out("v5") _, out("v6") _, out("v7") _,
-            out("v8") a0, out("v9") a1, out("v10") a2, out("v11") a3,
-            out("v12") b0, out("v13") b1, out("v14") b2, out("v15") b3,
-            out("v16") c0, out("v17") c1, out("v18") c2, out("v19") c3,
-            out("v20") d0, out("v21") d1, out("v22") d2, out("v23") d3,
-            out("v24") e0, out("v25") e1, out("v26") e2, out("v27") e3,
-            out("v28") f0, out("v29") f1, out("v30") f2, out("v31") f3,
+            out("v8") a, out("v9") _, out("v10") _, out("v11") _,
+            out("v12") b, out("v13") _, out("v14") _, out("v15") _,
+            out("v16") c, out("v17") _, out("v18") _, out("v19") _,
+            out("v20") d, out("v21") _, out("v22") _, out("v23") _,
+            out("v24") e, out("v25") _, out("v26") _, out("v27") _,
+            out("v28") f, out("v29") _, out("v30") _, out("v31") _,
             options(nostack, readonly),
         );
     }
-    [
-        [a0, a1, a2, a3],
-        [b0, b1, b2, b3],
-        [c0, c1, c2, c3],
-        [d0, d1, d2, d3],
-        [e0, e1, e2, e3],
-        [f0, f1, f2, f3],
-    ]
+    [a, b, c, d, e, f]
 }

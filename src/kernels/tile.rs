@@ -174,24 +174,25 @@ pub(super) unsafe fn dense<T: Tile, const SELECT: bool, const RESIDUAL: bool>(
             ..all
         };
         let (mut weights, mut start) = (layer.weights.as_ptr(), layer.start.as_ptr());
-        let mut left = outputs;
-        for table in &layer.requant.tables {
+        // Blocks that need no spare room.
+        let full = if here == T::ROWS { outputs / LANES } else { 0 };
+        for (block, table) in layer.requant.tables.iter().enumerate() {
             let lanes = Lanes::new(&layer.requant, table);
             // SAFETY: by the assertions weights and starts are those of LANES channels, and the
-            // target has `here` pixels of LANES channels, or of the `left` ones.
+            // target has `here` pixels of LANES channels, or of as many as are left.
             unsafe {
-                let whole = here == T::ROWS && left >= LANES;
-                let to = if whole {
-                    target
+                let lacks = block >= full;
+                let lanes_here = LANES.min(outputs.wrapping_sub(block * LANES));
+                let to = if lacks {
+                    spare.lend::<RESIDUAL>(target, here, lanes_here)
                 } else {
-                    spare.lend::<RESIDUAL>(target, here, LANES.min(left))
+                    target
                 };
                 T::dense::<SELECT, RESIDUAL>(panel, depth, weights, start, lanes, to);
-                if !whole {
-                    spare.give(target, here, LANES.min(left));
+                if lacks {
+                    spare.give(target, here, lanes_here);
                 }
             }
-            left = left.saturating_sub(LANES);
             weights = weights.wrapping_add(LANES * depth);
             start = start.wrapping_add(step);
             target.output = target.output.wrapping_add(LANES);
