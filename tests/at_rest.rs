@@ -298,6 +298,8 @@ fn a_new_key_opens_everything_and_the_old_one_nothing() {
     let files = Files::new();
     let key = files.path("door.db.key");
     let mut store = files.open().unwrap();
+    // A daemon that has the database open too.
+    let mut daemon = files.open().unwrap();
     for seed in 1..10 {
         enrol(&mut store, &format!("P{seed}"), seed);
     }
@@ -309,7 +311,7 @@ fn a_new_key_opens_everything_and_the_old_one_nothing() {
             row.get(0)
         })
         .unwrap();
-    let loaded = |store: &Store| {
+    let loaded = |store: &mut Store| {
         let mut gallery = gallery(Metric::Cosine);
         store.load(&mut gallery).unwrap();
         gallery.search(&template(3)).unwrap().best.unwrap()
@@ -317,20 +319,24 @@ fn a_new_key_opens_everything_and_the_old_one_nothing() {
     assert_eq!(store.rekey().unwrap(), 9);
     assert_ne!(std::fs::read(&key).unwrap(), old_key);
     assert_eq!(files.with(&sealed), [""; 0]);
-    let check = |store: &Store| {
+    let check = |store: &mut Store| {
         let best = loaded(store);
         assert!(best.subject == "P3" && best.similarity > 0.999, "{best:?}");
         assert!(store.verify_audit().unwrap().is_whole());
     };
-    check(&store);
-    drop(store);
-    check(&files.open().unwrap());
+    check(&mut store);
+    enrol(&mut daemon, "P10", 10);
+    daemon.rename(&name("P10"), &name("P0")).unwrap();
+    check(&mut daemon);
+    check(&mut store);
+    drop((store, daemon));
+    check(&mut files.open().unwrap());
 
     // The power went before the new key was in its place.
     std::fs::rename(&key, files.path("door.db.key.next")).unwrap();
     std::fs::write(&key, &old_key).unwrap();
     std::fs::set_permissions(&key, PermissionsExt::from_mode(0o600)).unwrap();
-    check(&files.open().unwrap());
+    check(&mut files.open().unwrap());
     assert!(!files.path("door.db.key.next").exists());
     std::fs::write(&key, &old_key).unwrap();
     assert!(matches!(files.refusal(), KeyError::Wrong(_)));

@@ -73,7 +73,7 @@ impl Vision {
     /// What the store says; the gallery in memory stays.
     pub(super) fn reload(&mut self) -> Result<()> {
         let model = self.pipeline.gallery().model_id().clone();
-        let store = lock(&self.shared.store);
+        let mut store = lock(&self.shared.store);
         let revision = store.gallery_revision()?;
         if self.revision == Some(revision) {
             return Ok(());

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::seal::{Seal, from_bytes, place, sealed_length, to_bytes};
-use super::{Store, StoreError, SubjectName, immediate};
+use super::{Store, StoreError, SubjectName, immediate, rekey};
 use crate::gallery::{Gallery, ModelId, Template};
 
 /// What an enrolment did.
@@ -41,6 +41,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Enrolled, StoreError> {
         let transaction = immediate(&mut self.connection)?;
+        rekey::renew(&transaction, &mut self.seal, &self.key_file)?;
         let enrolled = enrol(&transaction, &self.seal, name, templates, (source, now))?;
         transaction.commit()?;
         Ok(enrolled)
@@ -54,6 +55,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let transaction = immediate(&mut self.connection)?;
+        rekey::renew(&transaction, &mut self.seal, &self.key_file)?;
         for (name, templates) in people {
             enrol(&transaction, &self.seal, name, templates, (source, now))?;
         }
@@ -64,9 +66,13 @@ impl Store {
     /// that it was this subject's.
     pub fn rename(&mut self, old: &SubjectName, new: &SubjectName) -> Result<(), StoreError> {
         let Self {
-            connection, seal, ..
+            connection,
+            seal,
+            key_file,
+            ..
         } = self;
         let transaction = immediate(connection)?;
+        rekey::renew(&transaction, seal, key_file)?;
         let subject_of = |name: &SubjectName| {
             let sql = "select id from subject where name = ?1";
             let id = transaction.query_row(sql, [name.as_str()], |row| row.get::<_, i64>(0));
@@ -125,7 +131,8 @@ impl Store {
 
     /// Fills `gallery` with the templates of its model: turned, where its metric allows, so that
     /// plain ones are not even in memory.
-    pub fn load(&self, gallery: &mut Gallery) -> Result<(), StoreError> {
+    pub fn load(&mut self, gallery: &mut Gallery) -> Result<(), StoreError> {
+        rekey::renew(&self.connection, &mut self.seal, &self.key_file)?;
         let model = gallery.model_id().clone();
         let templates = self.turned_templates(&model)?;
         let Some(size) = templates.first().map(|(_, t)| t.values.len()) else {

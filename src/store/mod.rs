@@ -213,8 +213,7 @@ fn connect(section: &StoreSection) -> Result<(Connection, Seal, Chain), Refusal>
             return Err(Refusal::Damaged(detail));
         }
     }
-    let sql = "select sealed from secret where name = ?1";
-    let sealed: Vec<u8> = connection.query_row(sql, [Chain::SECRET], |row| row.get(0))?;
+    let sealed = rekey::secret(&connection)?;
     let (seal, chain) =
         rekey::open(seal, &sealed, &key::path(section)).map_err(StoreError::from)?;
     Ok((connection, seal, chain))

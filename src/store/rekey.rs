@@ -3,6 +3,8 @@
 //! The new key lies beside the old one before the database is sealed anew, and takes its place
 //! afterwards; whenever the power goes, one of the two opens the database.
 
+use std::path::Path;
+
 use rusqlite::{Connection, params};
 
 use super::chain::Chain;
@@ -21,7 +23,14 @@ impl Store {
         let fresh = key::random()?;
         key::prepare(&self.key_file, &fresh)?;
         let fresh = Seal::new(fresh);
-        let templates = seal_anew(&mut self.connection, &self.chain, &self.seal, &fresh)?;
+        let Self {
+            connection,
+            chain,
+            seal,
+            key_file,
+            ..
+        } = self;
+        let templates = seal_anew(connection, chain, (seal, key_file), &fresh)?;
         self.seal = fresh;
         key::install(&self.key_file)?;
         self.scrub()?;
@@ -30,11 +39,7 @@ impl Store {
 }
 
 /// The key that opens `secret`: `seal`, or the one that was to follow it when the power went.
-pub(super) fn open(
-    seal: Seal,
-    secret: &[u8],
-    key_file: &std::path::Path,
-) -> Result<(Seal, Chain), KeyError> {
+pub(super) fn open(seal: Seal, secret: &[u8], key_file: &Path) -> Result<(Seal, Chain), KeyError> {
     if let Some(chain) = Chain::open(&seal, secret) {
         return Ok((seal, chain));
     }
@@ -48,13 +53,35 @@ pub(super) fn open(
     Err(KeyError::Wrong(key_file.into()))
 }
 
+/// Takes the key anew when another process has changed it since `seal` was made. Within a write
+/// transaction it stays the right one.
+pub(super) fn renew(
+    connection: &Connection,
+    seal: &mut Seal,
+    key_file: &Path,
+) -> Result<(), StoreError> {
+    let secret = secret(connection)?;
+    if Chain::open(seal, &secret).is_none() {
+        let key = key::read(key_file)?.ok_or_else(|| KeyError::Lost(key_file.into()))?;
+        (*seal, _) = open(Seal::new(key), &secret, key_file)?;
+    }
+    Ok(())
+}
+
+/// The sealed key of the audit chain, which every right key opens.
+pub(super) fn secret(connection: &Connection) -> rusqlite::Result<Vec<u8>> {
+    let sql = "select sealed from secret where name = ?1";
+    connection.query_row(sql, [Chain::SECRET], |row| row.get(0))
+}
+
 fn seal_anew(
     connection: &mut Connection,
     chain: &Chain,
-    old: &Seal,
+    (old, key_file): (&mut Seal, &Path),
     fresh: &Seal,
 ) -> Result<usize, StoreError> {
     let transaction = immediate(connection)?;
+    renew(&transaction, old, key_file)?;
     let mut templates = transaction.prepare(
         "select template.id, model_id, name, sealed from template \
          join subject on subject.id = subject_id",

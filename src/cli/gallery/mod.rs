@@ -97,8 +97,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
             let templates = store.rekey()?;
             context.answer(&json!({ "templates": templates }), || {
                 format!(
-                    "{templates} templates are sealed by a new key in {}; restart a doorward that \
-                     runs, and renew your copy of the key",
+                    "{templates} templates are sealed by a new key in {}; renew your copy of it",
                     store.key_file().display()
                 )
             });
