@@ -51,6 +51,9 @@ fn list(store: &Store, last: u32, context: &Context) -> Result<ExitCode> {
                 event.reason
             )
         });
+        if events.is_empty() {
+            return "nothing has happened yet".to_owned();
+        }
         lines.collect::<Vec<_>>().join("\n")
     });
     Ok(ExitCode::SUCCESS)

@@ -58,6 +58,7 @@ pub(super) fn run(
                 note("liveness", liveness(&setup));
             }
             note("gallery", gallery(&setup));
+            note("audit trail", audit(&setup));
             if setup.config.door.is_on() {
                 note("door", door(&setup));
             }
@@ -174,6 +175,16 @@ fn gallery(setup: &Setup) -> Result<String> {
         "{people} people in {}, sealed by {}{hint}",
         setup.config.store.path.display(),
         store.key_file().display()
+    ))
+}
+
+fn audit(setup: &Setup) -> Result<String> {
+    let audit = Store::open(&setup.config.store, Timestamp::now())?.verify_audit()?;
+    let broken = "it is broken; `doorward audit verify` says where";
+    anyhow::ensure!(audit.is_whole(), broken);
+    Ok(format!(
+        "{} lines, each bound to the one before it",
+        audit.lines
     ))
 }
 

@@ -37,7 +37,8 @@ impl Store {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Remembers changes of refusals, all or none; `None` forgets the key.
+    /// Remembers changes of refusals, all or none; `None` forgets the key. Of somebody who is not
+    /// enrolled (any more) nothing is kept.
     pub fn remember_refusals(
         &mut self,
         changes: &[(String, Option<(u32, Duration)>)],
@@ -50,7 +51,8 @@ impl Store {
             };
             let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
             transaction.execute(
-                "insert into refusal (key, count, wait_ms) values (?1, ?2, ?3) \
+                "insert into refusal (key, count, wait_ms) select ?1, ?2, ?3 \
+                 where ?1 = '' or exists (select 1 from subject where name = ?1) \
                  on conflict (key) do update set count = ?2, wait_ms = ?3",
                 params![key, count, wait],
             )?;
@@ -68,6 +70,16 @@ mod tests {
     use crate::store::SubjectName;
     use jiff::Timestamp;
 
+    fn enrol(store: &mut Store, name: &str) -> SubjectName {
+        let name = SubjectName::new(name).unwrap();
+        let face = Embedding::new(vec![1.0; 4]);
+        let template = Template::new(&face, ModelId("m".to_owned()));
+        store
+            .enrol(&name, &[template], "photo", Timestamp::UNIX_EPOCH)
+            .unwrap();
+        name
+    }
+
     #[test]
     fn the_door_and_its_refusals_outlive_a_restart() {
         let folder = tempfile::tempdir().unwrap();
@@ -79,9 +91,11 @@ mod tests {
         let mut store = open();
         assert!(!store.door_is_held().unwrap() && store.refusals().unwrap().is_empty());
         store.hold_door(true).unwrap();
+        enrol(&mut store, "ada");
         let refusals = |count, seconds| Some((count, Duration::from_secs(seconds)));
         let first = [
             (String::new(), refusals(1, 0)),
+            ("nobody".to_owned(), refusals(1, 0)),
             ("ada".to_owned(), refusals(3, 5)),
         ];
         store.remember_refusals(&first).unwrap();
@@ -101,13 +115,8 @@ mod tests {
             ..StoreSection::default()
         };
         let mut store = Store::open(&section, Timestamp::UNIX_EPOCH).unwrap();
-        let name = |name| SubjectName::new(name).unwrap();
-        let face = Embedding::new(vec![1.0; 4]);
-        let template = Template::new(&face, ModelId("m".to_owned()));
-        let (ada, countess) = (name("ada"), name("countess"));
-        store
-            .enrol(&ada, &[template], "photo", Timestamp::UNIX_EPOCH)
-            .unwrap();
+        let ada = enrol(&mut store, "ada");
+        let countess = SubjectName::new("countess").unwrap();
         let refusals = [("ada".to_owned(), Some((1, Duration::ZERO)))];
         store.remember_refusals(&refusals).unwrap();
         store.rename(&ada, &countess).unwrap();
