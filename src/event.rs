@@ -35,6 +35,10 @@ pub enum EventType {
     Door,
     /// The camera has gone, or is back. `reason` says which.
     Camera,
+    /// The daemon ends because of an error, to be started anew.
+    Fault,
+    /// A command came over MQTT. `reason` says what became of it.
+    Command,
 }
 
 /// What the event means for a door.
@@ -137,6 +141,15 @@ pub enum LockAction {
     Shut,
 }
 
+/// A command that somebody who has the key sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandFields {
+    /// Its id.
+    pub id: String,
+    /// What it wanted, such as `open`; none when it makes no sense.
+    pub action: Option<String>,
+}
+
 /// One event as published and as kept in the audit trail.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VerificationEvent {
@@ -186,6 +199,8 @@ pub struct VerificationEvent {
     pub latency_ms: Option<LatencyFields>,
     /// The embedding model.
     pub model: Option<ModelFields>,
+    /// The command that it is about; none for one that nobody with the key has sent.
+    pub command: Option<CommandFields>,
     /// What the event means for a door.
     pub decision: Verdict,
     /// Why, in a word that programs can test, such as `too_blurred`.
@@ -223,6 +238,7 @@ pub(crate) fn sample(number: u32) -> VerificationEvent {
         bbox: None,
         latency_ms: None,
         model: None,
+        command: None,
         decision: Verdict::Inconclusive,
         reason: "camera_gone".to_owned(),
         reasons: vec![],

@@ -2,17 +2,21 @@
 //!
 //! The rooms, each using only those before it: `kernels`, `image`, `inference`, `face`, `gallery`,
 //! `decision`, `pipeline`, `challenge`, `access`. At the edges stand `camera`, `store`, `mqtt`,
-//! `door`; they know the core's types and never each other. `config`, `setup`, `daemon` and `cli` put them together.
+//! `door`; they know the core's types and never each other. `command` is what the owner may tell a
+//! device, `enrolment` what makes faces into templates. `config`, `setup`, `daemon` and `cli` put
+//! them together.
 //! `ARCHITECTURE.md` shows the way of the data.
 
 pub mod access;
 pub mod camera;
 pub mod challenge;
 pub mod cli;
+pub mod command;
 pub mod config;
 pub mod daemon;
 pub mod decision;
 pub mod door;
+pub mod enrolment;
 pub mod event;
 pub mod face;
 pub mod gallery;

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use crate::access::{AccessRules, LockoutRules, Rule, Schedule};
 use crate::camera::{CameraRequest, FrameSource, Pace, Replay, ReplayRequest, V4l2Camera};
 use crate::challenge::ChallengeRules;
+use crate::command::CommandKey;
 use crate::config::{Config, Metric as MetricChoice, RuleSection, SourceKind, Zone};
 use crate::decision::DecisionRules;
 use crate::door::LatchRules;
@@ -18,6 +19,7 @@ use crate::face::{
 use crate::gallery::{Calibration, Gallery, Metric, ModelId, ThresholdPolicy};
 use crate::inference::{Models, Role};
 use crate::pipeline::Pipeline;
+use crate::store::read_key;
 
 /// Longest side that the detector sees of a photograph, which is given more time than a frame.
 const PHOTO_SIDE: usize = 640;
@@ -269,6 +271,25 @@ impl Setup {
             grace: Duration::from_secs_f64(section.grace_s.get()),
             held_open: Duration::from_secs_f64(section.held_open_s.get()),
         }
+    }
+
+    /// The key that signs commands, if there is to be one.
+    ///
+    /// # Errors
+    /// A file that cannot be read, that others can read, or that holds no key.
+    pub fn command_key(&self) -> Result<Option<CommandKey>> {
+        let Some(path) = &self.config.commands.key_file else {
+            return Ok(None);
+        };
+        let key = read_key(path).context("[commands] key_file")?;
+        let key = key.with_context(|| {
+            let path = path.display();
+            format!(
+                "[commands] key_file = \"{path}\" is not there; make one with `(umask 077; openssl \
+                 rand -hex 32 > {path})`"
+            )
+        })?;
+        Ok(Some(CommandKey::new(key)))
     }
 
     /// How the configured camera is asked for.

@@ -6,44 +6,14 @@ mod door;
 mod support;
 
 use std::collections::BTreeSet;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use broker::{Broker, Line, Message, Subscriber, available, free_port, wait_for};
+use door::daemon::Daemon;
 use door::{Door, fixture};
 use doorward::config::StoreSection;
 use doorward::store::Store;
 use jiff::Timestamp;
-
-/// Stops the daemon when a test fails.
-struct Daemon(Child);
-
-impl Daemon {
-    fn start(door: &Door, args: &[&str]) -> Self {
-        let command = door.command(args);
-        let mut real = Command::new(command.get_program());
-        real.args(command.get_args())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        Self(real.spawn().unwrap())
-    }
-
-    /// SIGTERM, and the exit status.
-    fn stop(&mut self) -> Option<i32> {
-        Command::new("kill")
-            .arg(self.0.id().to_string())
-            .status()
-            .unwrap();
-        self.0.wait().unwrap().code()
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn events(messages: &[Message]) -> BTreeSet<String> {
     let events = messages

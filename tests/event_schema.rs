@@ -22,7 +22,7 @@ fn serialised(event_type: EventType) -> Value {
     serde_json::to_value(event(event_type, noon())).unwrap()
 }
 
-const ALL: [EventType; 11] = [
+const ALL: [EventType; 13] = [
     EventType::Match,
     EventType::Unknown,
     EventType::NoMatch,
@@ -34,6 +34,8 @@ const ALL: [EventType; 11] = [
     EventType::Challenge,
     EventType::Tamper,
     EventType::Door,
+    EventType::Fault,
+    EventType::Command,
 ];
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room, and the rooms that it may use.
-const ROOMS: [(&str, &[&str]); 18] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     ("kernels", &[]),
     ("image", &["kernels"]),
     ("inference", &["kernels", "image"]),
@@ -21,7 +21,9 @@ const ROOMS: [(&str, &[&str]); 18] = [
         "access",
         &["face", "gallery", "decision", "pipeline", "challenge"],
     ),
+    ("enrolment", &["face", "gallery"]),
     ("event", &[]),
+    ("command", &[]),
     ("config", &["image", "access"]),
     ("camera", &["image"]),
     ("store", &["config", "event", "gallery", "face"]),
@@ -33,6 +35,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
             "access",
             "camera",
             "challenge",
+            "command",
             "config",
             "inference",
             "face",
@@ -40,6 +43,7 @@ const ROOMS: [(&str, &[&str]); 18] = [
             "decision",
             "door",
             "pipeline",
+            "store",
         ],
     ),
     (
@@ -48,9 +52,11 @@ const ROOMS: [(&str, &[&str]); 18] = [
             "access",
             "camera",
             "challenge",
+            "command",
             "config",
             "decision",
             "door",
+            "enrolment",
             "event",
             "face",
             "gallery",
@@ -65,9 +71,11 @@ const ROOMS: [(&str, &[&str]); 18] = [
         "cli",
         &[
             "camera",
+            "command",
             "config",
             "daemon",
             "door",
+            "enrolment",
             "face",
             "gallery",
             "image",

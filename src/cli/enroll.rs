@@ -4,19 +4,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::photos::only_face_of;
 use super::{Context, progress};
-use crate::face::{Embedding, FaceExtractor, Quality, QualityLimits};
-use crate::gallery::{Gallery, Template};
+use crate::enrolment::{BestFaces, EnrolmentError, good_enough, nobody_else, one_person};
+use crate::face::{Embedding, FaceExtractor, QualityLimits};
+use crate::gallery::Template;
 use crate::image::{RgbImage, decode};
 use crate::store::SubjectName;
 
-/// Templates that are kept of an enrolment from the camera.
-const KEPT: usize = 3;
 /// How long to wait for good frames.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -54,21 +53,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         .iter()
         .map(|e| Template::new(e, id.clone()))
         .collect();
-    agree(&templates, &gallery, args)?;
-    for template in &templates {
-        let found = gallery.search(template)?;
-        let other = found
-            .accepted()
-            .filter(|best| best.subject != subject.as_str());
-        if let Some(other) = other.filter(|_| !args.force) {
-            bail!(
-                "this face is enrolled as {} already (similarity {:.3}, threshold {:.3}); remove \
-                 that entry, or use --force if they are two people",
-                other.subject,
-                other.similarity,
-                found.threshold
-            );
-        }
+    if !args.force {
+        one_person(&templates, &gallery).map_err(|error| not_alike(error, args))?;
+        nobody_else(&templates, subject.as_str(), &gallery).map_err(|error| {
+            anyhow!("{error}; remove that entry, or use --force if they are two people")
+        })?;
     }
     let source = if args.camera { "camera" } else { "photo" };
     let enrolled = store.enrol(&subject, &templates, source, Timestamp::now())?;
@@ -106,15 +95,11 @@ fn from_photos(
     let mut embeddings = Vec::new();
     for path in &args.photos {
         let face = only_face_of(path, extractor)?;
-        let refusals = face.quality.refusals(limits);
-        if !refusals.is_empty() && !args.force {
-            let reasons: Vec<_> = refusals.iter().map(|r| r.word()).collect();
-            bail!(
-                "{}: the face is {} ({}); use a better photo, or --force",
-                path.display(),
-                reasons.join(", ").replace('_', " "),
-                measured(&face.quality)
-            );
+        if !args.force {
+            good_enough(&face, limits).map_err(|error| {
+                let path = path.display();
+                anyhow!("{path}: {error}; use a better photo, or --force")
+            })?;
         }
         embeddings.push(face.embedding);
         bar.inc(1);
@@ -123,91 +108,42 @@ fn from_photos(
     Ok(embeddings)
 }
 
-fn measured(quality: &Quality) -> String {
-    let Quality {
-        face_px,
-        sharpness,
-        brightness,
-        yaw,
-        pitch,
-        roll,
-        ..
-    } = quality;
-    format!(
-        "{face_px:.0} px wide, sharpness {sharpness:.0}, brightness {brightness:.0}, \
-         yaw {yaw:.0}, pitch {pitch:.0}, roll {roll:.0} degrees"
-    )
-}
-
 /// The best of the first good frames.
 fn from_camera(
     args: &Args,
     context: &Context,
     extractor: &mut FaceExtractor,
 ) -> Result<Vec<Embedding>> {
-    let limits = context.setup.limits();
     let started = Instant::now();
     let mut source = context.setup.open_source(started)?;
     let bar = progress(args.frames, "good frames");
     let mut image = RgbImage::default();
-    let mut good: Vec<(f32, Embedding)> = Vec::new();
-    let mut seen = 0u32;
-    let mut why = "no face was seen";
-    while (good.len() as u64) < args.frames && started.elapsed() < PATIENCE {
+    let mut faces = BestFaces::new(context.setup.limits(), usize::try_from(args.frames)?);
+    while !faces.is_full() && started.elapsed() < PATIENCE {
         let Some(frame) = source.next_frame()? else {
             break;
         };
-        seen += 1;
         if let Err(error) = decode(&frame, &mut image) {
             log::warn!("{error}");
             continue;
         }
-        match extractor.extract(&image)? {
-            None => {}
-            Some(face) if face.others > 0 => why = "more than one face was seen",
-            Some(face) => match face.quality.refusals(&limits).first() {
-                Some(reason) => why = reason.word(),
-                None => {
-                    good.push((face.quality.rank(), face.embedding));
-                    bar.inc(1);
-                }
-            },
+        if faces.offer(extractor.extract(&image)?) {
+            bar.inc(1);
         }
-        bar.set_message(format!("good frames ({why})"));
+        bar.set_message(format!("good frames ({})", faces.why()));
     }
     bar.finish_and_clear();
-    if good.len() < KEPT.min(usize::try_from(args.frames)?) {
-        bail!(
-            "{} of {seen} frames were good; the last reason was: {}",
-            good.len(),
-            why.replace('_', " ")
-        );
-    }
-    good.sort_by(|a, b| b.0.total_cmp(&a.0));
-    Ok(good
-        .into_iter()
-        .take(KEPT)
-        .map(|(_, embedding)| embedding)
-        .collect())
+    Ok(faces.best()?)
 }
 
-/// Refuses templates of one enrolment that do not show one person.
-fn agree(templates: &[Template], gallery: &Gallery, args: &Args) -> Result<()> {
-    let Some((first, rest)) = templates.split_first() else {
-        return Ok(());
+/// Names the pictures that do not show one person.
+fn not_alike(error: EnrolmentError, args: &Args) -> anyhow::Error {
+    let EnrolmentError::TwoPeople { other, .. } = &error else {
+        return error.into();
     };
-    for (i, other) in rest.iter().enumerate() {
-        let (similarity, threshold) = gallery.verify(first, other)?;
-        if similarity < threshold && !args.force {
-            let which = match (args.photos.first(), args.photos.get(i + 1)) {
-                (Some(a), Some(b)) => format!("{} and {}", a.display(), b.display()),
-                _ => "the frames".to_owned(),
-            };
-            bail!(
-                "{which} do not seem to show one person (similarity {similarity:.3}, threshold \
-                 {threshold:.3}); use other pictures, or --force"
-            );
-        }
-    }
-    Ok(())
+    let which = match (args.photos.first(), args.photos.get(*other)) {
+        (Some(a), Some(b)) => format!("{} and {}", a.display(), b.display()),
+        _ => "the frames".to_owned(),
+    };
+    anyhow!("{which} do not seem to show one person ({error}); use other pictures, or --force")
 }

@@ -6,6 +6,7 @@
 mod audit;
 mod bench;
 mod check;
+mod command;
 mod enroll;
 mod evaluate;
 mod gallery;
@@ -57,6 +58,9 @@ enum Command {
     Gallery(gallery::Args),
     /// Show the audit trail, or tell whether it is whole.
     Audit(audit::Args),
+    /// Tell a running device what to do, by way of the broker.
+    #[command(name = "command")]
+    Tell(command::Args),
     /// Tell whether two photos show the same person (1:1).
     Verify(verify::Args),
     /// Tell whom of the gallery a photo shows (1:N).
@@ -98,6 +102,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Enroll(args) => enroll::run(&args, &context),
         Command::Gallery(args) => gallery::run(&args, &context),
         Command::Audit(args) => audit::run(&args, &context),
+        Command::Tell(args) => command::run(&args, &context),
         Command::Verify(args) => verify::run(&args, &context),
         Command::Identify(args) => identify::run(&args, &context),
         Command::Evaluate(args) => evaluate::run(&args, &context),

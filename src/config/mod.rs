@@ -17,9 +17,9 @@ pub use door::{
     RuleSection, Zone,
 };
 pub use sections::{
-    CameraSection, DecisionSection, DetectionSection, DeviceId, DeviceSection, FormatChoice,
-    MatchingSection, Metric, ModelsSection, MqttSection, QualitySection, ReplaySection, SourceKind,
-    StoreSection,
+    CameraSection, CommandsSection, DecisionSection, DetectionSection, DeviceId, DeviceSection,
+    FormatChoice, MatchingSection, Metric, ModelsSection, MqttSection, QualitySection,
+    ReplaySection, SourceKind, StoreSection,
 };
 
 /// Where the packaged service keeps its configuration.
@@ -59,6 +59,8 @@ pub struct Config {
     pub door: DoorSection,
     /// The broker.
     pub mqtt: MqttSection,
+    /// Commands over MQTT.
+    pub commands: CommandsSection,
     /// The database.
     pub store: StoreSection,
 }
@@ -163,6 +165,7 @@ impl Config {
             camera,
             models,
             mqtt,
+            commands,
             store,
             ..
         } = self;
@@ -174,6 +177,7 @@ impl Config {
             &mut mqtt.client_cert_file,
             &mut mqtt.client_key_file,
             &mut store.key_file,
+            &mut commands.key_file,
         ]
         .into_iter()
         .flatten()

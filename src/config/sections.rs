@@ -406,6 +406,16 @@ impl MqttSection {
     }
 }
 
+/// `[commands]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CommandsSection {
+    /// The file with the key that signs commands; without it none are taken.
+    pub key_file: Option<PathBuf>,
+    /// Take the system's clock for right without a time service that says so.
+    pub trust_clock: bool,
+}
+
 /// `[store]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -52,6 +52,7 @@ fn the_reference_shows_the_defaults() {
         config.mqtt.ca_file = None;
         config.mqtt.client_cert_file = None;
         config.mqtt.client_key_file = None;
+        config.commands.key_file = None;
     }
     assert_eq!(format!("{spelled:?}"), format!("{default:?}"));
 }
@@ -78,6 +79,7 @@ fn the_reference_knows_every_key() {
         "lockout",
         "door",
         "mqtt",
+        "commands",
         "store",
     ] {
         let message = refused(&format!("[{section}]\nno_such_key = 1\n"));

@@ -27,7 +27,6 @@ const IDLE: Duration = Duration::from_secs(60);
 /// How long a lock on MQTT may take a word for true, besides the pulse.
 const LOCK_WORD_VALID: SignedDuration = SignedDuration::from_secs(2);
 
-#[allow(dead_code, reason = "commands hold the door")]
 enum Order {
     /// Open, on a decision of this time.
     Open(Instant),
@@ -43,7 +42,6 @@ pub(super) struct Claimed {
 }
 
 /// Why an order was refused.
-#[allow(dead_code, reason = "commands are answered with it")]
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DoorRefusal {
     #[error("no line and no lock is configured; see [door]")]
@@ -58,7 +56,6 @@ pub(super) enum DoorRefusal {
     Stopping,
 }
 
-#[allow(dead_code, reason = "commands are answered with it")]
 impl DoorRefusal {
     /// The word that answers carry.
     pub(super) fn word(&self) -> &'static str {
@@ -72,7 +69,6 @@ impl DoorRefusal {
     }
 }
 
-#[allow(dead_code, reason = "commands use it")]
 /// The handle on the door. All its methods are short: a write to the store at most.
 #[derive(Clone)]
 pub(super) struct DoorControl {
@@ -84,7 +80,6 @@ pub(super) struct DoorControl {
     stopped: Arc<AtomicBool>,
 }
 
-#[allow(dead_code, reason = "commands call it")]
 impl DoorControl {
     /// Opens for one pulse on the word of `by`. The event is stored first.
     pub(super) fn open(&self, by: &str) -> Result<(), DoorRefusal> {
@@ -251,7 +246,10 @@ fn shut_on_panic(control: DoorControl) {
     let before = std::panic::take_hook();
     let control = Mutex::new(control);
     std::panic::set_hook(Box::new(move |panic| {
-        let _ = lock(&control).order(Order::Stop);
+        let control = lock(&control);
+        control.shared.panicked.store(true, Ordering::SeqCst);
+        let _ = control.order(Order::Stop);
+        drop(control);
         before(panic);
     }));
 }

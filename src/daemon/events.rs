@@ -8,8 +8,8 @@ use ulid::Ulid;
 
 use crate::decision::{Decision, Outcome};
 use crate::event::{
-    EventType, LatencyFields, ModelFields, PadFields, QualityFields, RunnerUp, SCHEMA, Verdict,
-    VerificationEvent,
+    CommandFields, EventType, LatencyFields, ModelFields, PadFields, QualityFields, RunnerUp,
+    SCHEMA, Verdict, VerificationEvent,
 };
 use crate::face::{Presentation, Quality};
 use crate::pipeline::{Pipeline, Timings};
@@ -123,6 +123,31 @@ impl EventMaker {
         &self.model
     }
 
+    /// A thread has failed, and the daemon ends.
+    pub(super) fn fault(&self, now: Timestamp) -> VerificationEvent {
+        let reason = "thread_failed";
+        VerificationEvent {
+            reason: reason.to_owned(),
+            reasons: vec![reason.to_owned()],
+            ..self.blank(EventType::Fault, now)
+        }
+    }
+
+    /// A command came, and `reason` became of it.
+    pub(super) fn command(
+        &self,
+        reason: &str,
+        command: Option<CommandFields>,
+        now: Timestamp,
+    ) -> VerificationEvent {
+        VerificationEvent {
+            command,
+            reason: reason.to_owned(),
+            reasons: vec![reason.to_owned()],
+            ..self.blank(EventType::Command, now)
+        }
+    }
+
     pub(super) fn blank(&self, event_type: EventType, now: Timestamp) -> VerificationEvent {
         VerificationEvent {
             schema: SCHEMA.to_owned(),
@@ -148,6 +173,7 @@ impl EventMaker {
             bbox: None,
             latency_ms: None,
             model: None,
+            command: None,
             decision: Verdict::Inconclusive,
             reason: String::new(),
             reasons: Vec::new(),

@@ -2,24 +2,29 @@
 //!
 //! Four threads: `capture` drains the source into a one-place slot, `vision` takes the newest
 //! frame through the pipeline, stores what was decided and lets people in, `door` moves the
-//! strike, and the main thread runs MQTT and the signals. Only this room knows all edges.
+//! strike, and the main thread runs MQTT and the signals. Where commands are taken, `commands`
+//! judges and obeys them, and `worker` does what takes long of it. Only this room knows all edges.
 
+mod commands;
 mod door;
 mod door_events;
 mod events;
+mod executor;
 mod guard;
 mod journal;
 mod outbox;
+mod quota;
 mod reload;
 mod service;
 mod vision;
+mod wishes;
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,11 +40,13 @@ use crate::store::{Store, StoreError};
 
 use door::Door;
 use events::EventMaker;
+use executor::Executor;
 use guard::Guard;
 use outbox::StoredOutbox;
 use reload::Successor;
 use service::{Service, Words, tell};
 use vision::Vision;
+use wishes::Wishes;
 
 pub use reload::Load;
 
@@ -48,6 +55,9 @@ const LAST_EVENTS: Duration = Duration::from_secs(10);
 
 /// How long the end may wait for what cannot be cancelled.
 const LAST_BREATH: Duration = Duration::from_millis(500);
+
+/// Names a thread that is to panic at its start.
+const PANIC_IN: &str = "DOORWARD_PANIC_IN";
 
 /// How long the end waits for a camera that does not answer.
 const LAST_FRAME: Duration = Duration::from_millis(500);
@@ -104,6 +114,8 @@ struct Shared {
     successor: Mutex<Option<Successor>>,
     words: Mutex<Words>,
     stop: Stop,
+    /// A thread has panicked: the daemon ends with an error.
+    panicked: AtomicBool,
 }
 
 impl Shared {
@@ -134,6 +146,15 @@ impl Shared {
                 Err(error)
             }
         }
+    }
+}
+
+impl Shared {
+    /// Puts on record that the daemon ends because of an error.
+    fn tell_fault(&self) {
+        let event = lock(&self.maker).fault(Timestamp::now());
+        // What cannot be stored has been logged.
+        let _ = self.publish(event);
     }
 }
 
@@ -194,6 +215,7 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
             ..Words::default()
         }),
         stop: Stop::new(),
+        panicked: AtomicBool::new(false),
     });
     let ended = Arc::new(Notify::new());
     let lock = setup.config.door.mqtt_lock;
@@ -201,6 +223,7 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
     let (mut door, claimed) = Door::start(&setup, strike, &shared, lock_words, &ended)?;
     let guard = Guard::new(&setup, &pipeline, &shared, door.control(), claimed)?;
     let (shutdown, stopping) = watch::channel(false);
+    let (link, desk) = commands::open(&setup, mqtt)?;
     let publisher = mqtt.then(|| {
         Publisher {
             section: setup.config.mqtt.clone(),
@@ -210,6 +233,7 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
             state: watched,
             clock: Arc::new(Timestamp::now),
             lock: for_lock,
+            commands: link,
             shutdown: stopping,
         }
         .spawn()
@@ -219,6 +243,7 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
     let progress = Arc::new(Progress::default());
     let turns = Arc::new(AtomicU64::new(0));
     let origin = Instant::now();
+    let (wishes, wished) = Wishes::new();
     let mut vision = Vision::new(
         pipeline,
         Arc::clone(&shared),
@@ -226,6 +251,7 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
         Arc::clone(&turns),
         guard,
         origin,
+        wished,
     );
     vision.reload()?;
     let hangup = signal(SignalKind::hangup())?;
@@ -241,6 +267,18 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
         let slot = Arc::clone(&slot);
         move || vision.run(&slot)
     })?;
+    let commanding = match desk {
+        Some(desk) => {
+            let executor = Executor {
+                shared: Arc::clone(&shared),
+                load: Arc::clone(&load),
+                wishes,
+                door: door.control(),
+            };
+            desk.start(executor, &ended)?
+        }
+        None => Vec::new(),
+    };
 
     let service = Service {
         shared: Arc::clone(&shared),
@@ -253,7 +291,8 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
     };
     let tending = tokio::spawn(service.tend());
     let reloading = tokio::spawn(reload::on_hangup(hangup, load, Arc::clone(&shared)));
-    let end = wait_for_end(&ended).await;
+    let connected = publisher.as_ref().map(|running| running.connected.clone());
+    let end = wait_for_end(&ended, connected).await;
     let shut = door.stop();
     let end = end?;
     tending.abort();
@@ -261,16 +300,27 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
     tell(&[NotifyState::Stopping]);
     shared.stop.stop();
     slot.close();
-    let failure = join(looking).and(join_soon(capturing).await);
+    let mut result = join(looking).and(join_soon(capturing).await);
+    // The thread itself may still be at its last words.
+    if shared.panicked.load(Ordering::SeqCst) {
+        result = result.and(Err(anyhow!("a thread panicked; see the log")));
+    }
+    if result.is_err() {
+        shared.tell_fault();
+    }
     if let Some(running) = publisher {
         if end == End::Finished {
             drain(&shared).await;
         }
         shutdown.send_replace(true);
-        running.task.await.context("the MQTT task failed")?;
+        result = result.and(running.task.await.context("the MQTT task failed"));
+    }
+    // No command can come any more.
+    for thread in commanding {
+        result = result.and(join(thread));
     }
     log::info!("stopped");
-    failure.and(shut)
+    result.and(shut)
 }
 
 /// A named thread whose end, also by a panic, ends the daemon.
@@ -286,8 +336,11 @@ fn spawn(
         }
     }
     let tell = Tell(Arc::clone(ended));
+    // The way to see what a panic does: nothing else can make one.
+    let panics = std::env::var(PANIC_IN).is_ok_and(|thread| thread == name);
     let body = move || {
         let _tell = tell;
+        assert!(!panics, "{PANIC_IN} wanted it");
         work()
     };
     std::thread::Builder::new()
@@ -305,8 +358,9 @@ enum End {
     Finished,
 }
 
-/// Waits for a thread's end or a signal. A second signal ends the program at once.
-async fn wait_for_end(ended: &Notify) -> Result<End> {
+/// Waits for the end of a thread or of the publisher, or for a signal. A second signal ends the
+/// program at once.
+async fn wait_for_end(ended: &Notify, connected: Option<watch::Receiver<bool>>) -> Result<End> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
@@ -314,6 +368,7 @@ async fn wait_for_end(ended: &Notify) -> Result<End> {
         _ = terminate.recv() => log::info!("stopping on SIGTERM"),
         _ = interrupt.recv() => log::info!("stopping on SIGINT"),
         () = ended.notified() => return Ok(End::Finished),
+        () = gone(connected) => return Ok(End::Finished),
     }
     tokio::spawn(async move {
         tokio::select! {
@@ -323,6 +378,14 @@ async fn wait_for_end(ended: &Notify) -> Result<End> {
         std::process::exit(130);
     });
     Ok(End::Told)
+}
+
+/// Returns when the publisher has ended, which it does not by itself.
+async fn gone(connected: Option<watch::Receiver<bool>>) {
+    match connected {
+        Some(mut connected) => while connected.changed().await.is_ok() {},
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits for a thread, which does not take long any more, and returns what it failed at.

@@ -44,7 +44,8 @@ pub(super) async fn on_hangup(mut hangup: Signal, load: Load, shared: Arc<Shared
     }
 }
 
-fn reload(load: &Load, shared: &Shared) -> Result<()> {
+/// Reads configuration and models again. An error leaves everything as it was.
+pub(super) fn reload(load: &Load, shared: &Shared) -> Result<()> {
     let setup = load()?;
     let pipeline = setup.pipeline()?;
     let maker = EventMaker::new(&setup, &pipeline);
@@ -66,6 +67,7 @@ fn fixed_sections_that_differ(old: &Config, new: &Config) -> Vec<&'static str> {
     let differ = [
         ("device", old.device != new.device),
         ("mqtt", old.mqtt != new.mqtt),
+        ("commands", old.commands != new.commands),
         ("store", old.store != new.store),
         ("door", old.door != new.door),
     ];

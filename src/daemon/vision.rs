@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::events::clock_synced;
 use super::guard::Guard;
 use super::reload::Successor;
+use super::wishes::Wished;
 use super::{Shared, lock};
 use crate::camera::{Latest, Progress, Taken};
 use crate::config::SourceKind;
@@ -33,6 +34,8 @@ pub(super) struct Vision {
     guard: Guard,
     /// When the time of a camera's frames began.
     origin: Instant,
+    /// Who wants the next picture.
+    wished: Wished,
     /// The gallery's revision in the store when it was read.
     revision: Option<u64>,
     bad_frames: u32,
@@ -50,6 +53,7 @@ impl Vision {
         turns: Arc<AtomicU64>,
         guard: Guard,
         origin: Instant,
+        wished: Wished,
     ) -> Self {
         Self {
             pipeline,
@@ -58,6 +62,7 @@ impl Vision {
             turns,
             guard,
             origin,
+            wished,
             revision: None,
             bad_frames: 0,
             frames: 0,
@@ -174,6 +179,10 @@ impl Vision {
                 }
                 self.publish(&step);
                 self.guard.frame(&step, frame.captured_at, taken);
+                while let Ok(picture) = self.wished.try_recv() {
+                    // Who has given up waiting needs none.
+                    let _ = picture.try_send(self.pipeline.image().clone());
+                }
                 Ok(())
             }
             Err(StepError::Image(error)) => {

@@ -19,7 +19,7 @@ pub fn decode(frame: &Frame, image: &mut RgbImage) -> Result<(), ImageError> {
     if width == 0 || height == 0 {
         return Err(ImageError::Empty { width, height });
     }
-    if width * height > super::error::MAX_PIXELS {
+    if width.saturating_mul(height) > super::error::MAX_PIXELS {
         return Err(ImageError::TooLarge { width, height });
     }
     let stride = frame.stride.max(frame.format.packed_stride(frame.width)) as usize;

@@ -58,10 +58,10 @@ impl PixelFormat {
     /// formats, which have no rows.
     pub const fn packed_stride(self, width: u32) -> u32 {
         match self {
-            Self::Yuyv => width.next_multiple_of(2) * 2,
+            Self::Yuyv => width.saturating_add(width % 2).saturating_mul(2),
             Self::Mjpg => 0,
             Self::Nv12 | Self::Grey => width,
-            Self::Rgb24 | Self::Bgr24 => width * 3,
+            Self::Rgb24 | Self::Bgr24 => width.saturating_mul(3),
         }
     }
 
@@ -76,7 +76,9 @@ impl PixelFormat {
         };
         match rows {
             0 => 0,
-            n => (n - 1) * row.max(stride as usize) + row,
+            n => (n - 1)
+                .saturating_mul(row.max(stride as usize))
+                .saturating_add(row),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! that networks read. It knows nothing of faces, files' places or devices.
 
 mod decode;
+mod encode;
 mod error;
 mod frame;
 mod jpeg;
@@ -13,6 +14,7 @@ mod rgb;
 mod warp;
 
 pub use decode::decode;
+pub use encode::encode_jpeg;
 pub use error::ImageError;
 pub use frame::{Frame, PixelFormat};
 pub use photo::{decode_photo, read_photo};

@@ -19,6 +19,9 @@ pub(super) struct Topics {
     pub(super) event: String,
     pub(super) audit: String,
     pub(super) lock: String,
+    pub(super) command: String,
+    /// Answers go below it.
+    pub(super) answer: String,
 }
 
 impl Topics {
@@ -30,6 +33,8 @@ impl Topics {
             event: topic("event"),
             audit: topic("audit"),
             lock: topic("lock"),
+            command: topic("command"),
+            answer: topic("answer"),
         }
     }
 }

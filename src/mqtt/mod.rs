@@ -18,8 +18,13 @@
 //! | `event` | **never** | events in their time |
 //! | `lock` | **never** | [`LockWord`], to a lock that listens at this moment |
 //! | `audit` | **never** | what comes too late to act on, with `replayed` = true |
+//! | `command` | **never** | what the device is told to do; it subscribes to it if it takes commands |
+//! | `answer/…` | **never** | what it says to that |
 
+mod ask;
+mod commands;
 mod connect;
+mod drive;
 mod line;
 mod lock;
 mod message;
@@ -40,6 +45,8 @@ use tokio::time::Instant;
 use crate::config::{DeviceId, MqttSection};
 use crate::event::{LockWord, VerificationEvent};
 
+pub use ask::Asker;
+pub use commands::{CommandDesk, CommandLink, Received, Reply, Reported, command_link};
 pub use probe::probe;
 pub use problem::Problem;
 
@@ -79,6 +86,8 @@ pub struct DeviceState {
     pub frames_dropped: u64,
     /// Events that left the full outbox unsent, ever.
     pub events_dropped: u64,
+    /// Commands that were refused since the start.
+    pub commands_refused: u64,
 }
 
 /// The wall clock, which tests replace.
@@ -100,6 +109,8 @@ pub struct Publisher {
     pub clock: Clock,
     /// Words for a lock, for this moment alone: what cannot be said at once is never said.
     pub lock: Option<mpsc::Receiver<LockWord>>,
+    /// The way for commands, if any are taken.
+    pub commands: Option<CommandLink>,
     /// Becomes true when the publisher should stop; a sender that has gone means the same.
     pub shutdown: watch::Receiver<bool>,
 }

@@ -78,6 +78,37 @@ pub enum Problem {
         /// How.
         detail: String,
     },
+    /// The broker's access list is against it.
+    #[error(
+        "the broker does not let this client {what} {topic}; its access list has to (see \
+             config/mosquitto.acl)"
+    )]
+    Forbidden {
+        /// `read` or `write`.
+        what: &'static str,
+        /// The topic.
+        topic: String,
+    },
+    /// The device is not there, or takes no commands.
+    #[error(
+        "nobody listens to {topic}; is the device running and connected, is [device] id its name, \
+             and has it a [commands] key_file?"
+    )]
+    NobodyListens {
+        /// The topic.
+        topic: String,
+    },
+    /// No answer has come.
+    #[error(
+        "no answer has come within {seconds} s by way of {address}; is the device connected, and \
+             does the broker let it read its commands and write its answers?"
+    )]
+    Silent {
+        /// Host and port.
+        address: String,
+        /// How long was waited.
+        seconds: u64,
+    },
 }
 
 impl Problem {

@@ -4,14 +4,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rumqttc::{
-    AsyncClient, Event, EventLoop, Packet, PubAckReason, PublishNoticeError, PublishOptions,
-    PublishProperties, PublishResult,
+    AsyncClient, IncomingPacketSizeLimit, PubAckReason, PublishNoticeError, PublishOptions,
+    PublishProperties, PublishResult, QoS, SubscribeFilter, SubscribeNoticeError,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::commands::{CommandLink, Reported};
 use super::connect::{address, client_id, last_will, options};
+use super::drive::{News, drive};
 use super::line::Goodbye;
 use super::lock;
 use super::message::{Message, Topics, message};
@@ -32,19 +34,14 @@ pub(super) enum End {
     Lost(Problem),
 }
 
-/// News from the event loop.
-enum News {
-    Connected,
-    Lost(Problem),
-}
-
 /// What a publish was about, and what became of it.
 type Answer = (Subject, Result<PublishResult, PublishNoticeError>);
 
 /// What was published.
 enum Subject {
     Event(String),
-    Status(String),
+    /// The device itself, or an answer: not sent again.
+    Word(String),
 }
 
 /// A connection at work.
@@ -70,13 +67,23 @@ pub(super) async fn run(
         Err(problem) => return End::Lost(problem),
     };
     options.set_last_will(last_will(&topics));
-    // Room for a full window and the words about the device itself.
+    if let Some(commands) = &publisher.commands {
+        let limit = IncomingPacketSizeLimit::Bytes(commands.packet_limit());
+        options.set_incoming_packet_size_limit(limit);
+    }
+    // Room for a full window, and for words about the device itself and answers.
     let (client, event_loop) = AsyncClient::builder(options)
-        .capacity(WINDOW as usize + 8)
+        .capacity(WINDOW as usize + 32)
         .build();
+    let intake = publisher.commands.as_mut().map(|link| link.intake(&topics));
     let (sender, mut news) = mpsc::unbounded_channel();
     let mut driver = JoinSet::new();
-    driver.spawn(drive(event_loop, sender, address(&publisher.section)));
+    driver.spawn(drive(
+        event_loop,
+        sender,
+        intake,
+        address(&publisher.section),
+    ));
     let mut session = Session {
         client,
         topics: &topics,
@@ -98,6 +105,9 @@ pub(super) async fn run(
     log::info!("MQTT: connected to {}", address(&publisher.section));
     session.say("online");
     publisher.state.mark_changed();
+    if publisher.commands.is_some() {
+        session.listen();
+    }
 
     let end = session.serve(publisher, pump, &mut news).await;
     if matches!(end, End::Stopped) {
@@ -124,22 +134,6 @@ pub(super) async fn run(
     acknowledge(publisher, pump);
     pump.disconnected();
     end
-}
-
-/// Keeps the library at work. It must not be interrupted in the middle of a packet, and after an
-/// error it would connect again by itself; so it has a task of its own, which ends there.
-async fn drive(mut event_loop: EventLoop, news: mpsc::UnboundedSender<News>, address: String) {
-    loop {
-        let word = match event_loop.poll().await {
-            Ok(Event::Incoming(Packet::ConnAck(_))) => News::Connected,
-            Ok(_) => continue,
-            Err(error) => News::Lost(Problem::from_library(error, &address)),
-        };
-        let over = matches!(word, News::Lost(_));
-        if news.send(word).is_err() || over {
-            return;
-        }
-    }
 }
 
 impl Session<'_> {
@@ -170,6 +164,7 @@ impl Session<'_> {
                     }
                     acknowledge(publisher, pump);
                 }
+                answer = CommandLink::answer(&mut publisher.commands) => self.report(answer),
                 () = publisher.wake.notified() => {}
                 _ = tick.tick() => {
                     if pump.stalled(Instant::now()) {
@@ -195,6 +190,37 @@ impl Session<'_> {
         }
     }
 
+    /// Subscribes to commands. The flag of a retained one is to come with it, so that it can be
+    /// refused.
+    fn listen(&self) {
+        let topic = self.topics.command.clone();
+        let filter = SubscribeFilter {
+            preserve_retain: true,
+            ..SubscribeFilter::new(topic.as_str(), QoS::AtLeastOnce)
+        };
+        match self.client.try_subscribe_many_tracked([filter]) {
+            Ok(notice) => {
+                tokio::spawn(async move {
+                    match notice.wait_completion_async().await {
+                        Ok(()) => log::info!("MQTT: commands are taken from {topic}"),
+                        Err(SubscribeNoticeError::V5SubAckFailure(_)) => log::warn!(
+                            "MQTT: no commands, for the broker does not let this user read {topic}"
+                        ),
+                        // The connection has gone; the event loop says why.
+                        Err(_) => {}
+                    }
+                });
+            }
+            Err(error) => log::warn!("MQTT: cannot subscribe to {topic}: {error}"),
+        }
+    }
+
+    /// Publishes an answer. One that cannot be published is lost: its command had its time.
+    fn report(&mut self, answer: Reported) {
+        let (topic, payload, options) = answer.into_publish();
+        self.publish_word(topic, payload, options);
+    }
+
     /// Publishes whether the device is there.
     fn say(&mut self, word: &str) {
         self.publish_status(
@@ -212,9 +238,16 @@ impl Session<'_> {
         let options = PublishOptions::at_least_once()
             .retained()
             .properties(properties);
-        match self.client.try_publish_tracked(topic, payload, options) {
+        self.publish_word(topic.to_owned(), payload, options);
+    }
+
+    fn publish_word(&mut self, topic: String, payload: Vec<u8>, options: PublishOptions) {
+        let sent = self
+            .client
+            .try_publish_tracked(topic.as_str(), payload, options);
+        match sent {
             Ok(notice) => {
-                let subject = Subject::Status(topic.to_owned());
+                let subject = Subject::Word(topic);
                 self.answers
                     .spawn(async { (subject, notice.wait_async().await) });
             }
@@ -286,8 +319,8 @@ impl Session<'_> {
                 self.complain(reason, &self.topics.event);
                 pump.refused(event_id, Instant::now());
             }
-            (Subject::Status(topic), Some(reason)) => self.complain(reason, &topic),
-            (Subject::Status(_), None) => {}
+            (Subject::Word(topic), Some(reason)) => self.complain(reason, &topic),
+            (Subject::Word(_), None) => {}
         }
     }
 

@@ -106,8 +106,11 @@ pub(super) fn obtain(section: &StoreSection, sealed: bool) -> Result<KeyBytes, K
     read(&path)?.ok_or(KeyError::Lost(path))
 }
 
-/// Reads a key; none when there is no such file.
-pub(super) fn read(path: &Path) -> Result<Option<KeyBytes>, KeyError> {
+/// Reads a key, the device's or another one; none when there is no such file.
+///
+/// # Errors
+/// A file that cannot be read, that others can read or change, or that holds no key.
+pub fn read(path: &Path) -> Result<Option<KeyBytes>, KeyError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

@@ -13,6 +13,7 @@
 
 mod audit;
 mod chain;
+mod commands;
 mod door;
 mod erase;
 mod error;
@@ -35,11 +36,12 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use crate::config::StoreSection;
 
 pub use audit::{Audit, Break};
+pub use commands::Seen;
 pub use door::RememberedRefusals;
 pub use error::StoreError;
 pub use events::Recorded;
 pub use gallery::{Enrolled, SubjectSummary};
-pub use key::KeyError;
+pub use key::{KeyError, read as read_key};
 pub use subject::{NameError, SubjectName};
 
 use chain::Chain;

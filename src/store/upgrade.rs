@@ -36,6 +36,7 @@ const STEPS: &[Step] = &[
         code: Some(seal_and_chain),
     },
     Step::sql(include_str!("door.sql")),
+    Step::sql(include_str!("commands.sql")),
 ];
 
 /// The version that this program reads and writes.

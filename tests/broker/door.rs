@@ -72,6 +72,7 @@ impl Door {
                 Timestamp::from_millisecond(now.load(Ordering::SeqCst)).unwrap()
             }),
             lock: None,
+            commands: None,
             shutdown: shutdown_receiver,
         };
         let (sender, receiver) = std::sync::mpsc::channel();

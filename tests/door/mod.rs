@@ -1,6 +1,8 @@
 //! A door of its own for each test: a folder with a configuration and a database, and the binary.
 #![allow(missing_docs, dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod daemon;
+
 use std::path::{Path, PathBuf};
 use std::process::Output;
 

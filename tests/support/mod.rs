@@ -7,7 +7,7 @@
 )]
 
 use doorward::event::{
-    EventType, LatencyFields, ModelFields, QualityFields, RunnerUp, SCHEMA, Verdict,
+    CommandFields, EventType, LatencyFields, ModelFields, QualityFields, RunnerUp, SCHEMA, Verdict,
     VerificationEvent,
 };
 use jiff::{SignedDuration, Timestamp};
@@ -25,7 +25,12 @@ pub fn event(event_type: EventType, ts: Timestamp) -> VerificationEvent {
     );
     let face = !matches!(
         event_type,
-        EventType::Camera | EventType::Tamper | EventType::Door | EventType::RateLimited
+        EventType::Camera
+            | EventType::Fault
+            | EventType::Command
+            | EventType::Tamper
+            | EventType::Door
+            | EventType::RateLimited
     );
     let accept = matches!(event_type, EventType::Match | EventType::Access);
     VerificationEvent {
@@ -68,6 +73,10 @@ pub fn event(event_type: EventType, ts: Timestamp) -> VerificationEvent {
             name: "embedder".to_owned(),
             sha256: "0a".repeat(32),
         }),
+        command: (event_type == EventType::Command).then(|| CommandFields {
+            id: "01J".to_owned(),
+            action: Some("list".to_owned()),
+        }),
         decision: match event_type {
             EventType::Match | EventType::Access => Verdict::Accept,
             EventType::Unknown | EventType::SpoofSuspected | EventType::RateLimited => {
@@ -87,6 +96,8 @@ pub fn event(event_type: EventType, ts: Timestamp) -> VerificationEvent {
             EventType::Challenge => "turn_left",
             EventType::Tamper => "door_forced",
             EventType::Door => "held",
+            EventType::Fault => "thread_failed",
+            EventType::Command => "obeyed",
         }
         .to_owned(),
         reasons: vec![],

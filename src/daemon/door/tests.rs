@@ -50,6 +50,7 @@ fn stage(folder: &std::path::Path, pulse: &str) -> Stage {
         successor: Mutex::default(),
         words: Mutex::new(Words::default()),
         stop: Stop::new(),
+        panicked: AtomicBool::new(false),
     });
     let (sender, words) = mpsc::channel(8);
     let ended = Arc::new(Notify::new());

@@ -1,0 +1,202 @@
+//! What makes faces into the templates of one person: they have to be good, show one person, and
+//! be nobody else's.
+//!
+//! It takes no pictures and stores nothing; the command line and the daemon bring the faces.
+
+use crate::face::{Embedding, ExtractedFace, Quality, QualityLimits};
+use crate::gallery::{Gallery, ModelMismatch, Template};
+
+/// Templates that are kept of an enrolment from a camera.
+pub const KEPT: usize = 3;
+
+/// Why faces are not enrolled.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolmentError {
+    /// A face that is not good enough.
+    #[error("the face is {reasons} ({measured})")]
+    Poor {
+        /// Why.
+        reasons: String,
+        /// In numbers.
+        measured: String,
+    },
+    /// Not enough good frames.
+    #[error("{good} of {seen} frames were good; the last reason was: {why}")]
+    TooFew {
+        /// Frames with a good face.
+        good: usize,
+        /// All frames.
+        seen: u32,
+        /// What was wrong last.
+        why: String,
+    },
+    /// Two of the faces are not alike.
+    #[error("similarity {similarity:.3}, threshold {threshold:.3}")]
+    TwoPeople {
+        /// Which of the faces is not like the first, from 1 on.
+        other: usize,
+        /// How alike they are.
+        similarity: f32,
+        /// How alike they would have to be.
+        threshold: f32,
+    },
+    /// The face is in the gallery under another name.
+    #[error(
+        "this face is enrolled as {subject} already (similarity {similarity:.3}, threshold {threshold:.3})"
+    )]
+    Known {
+        /// That name.
+        subject: String,
+        /// How alike they are.
+        similarity: f32,
+        /// From where on they are the same.
+        threshold: f32,
+    },
+    /// The gallery is of another model.
+    #[error(transparent)]
+    Mismatch(#[from] ModelMismatch),
+}
+
+/// Whether the face of a photo is good enough.
+///
+/// # Errors
+/// [`EnrolmentError::Poor`].
+pub fn good_enough(face: &ExtractedFace, limits: &QualityLimits) -> Result<(), EnrolmentError> {
+    let refusals = face.quality.refusals(limits);
+    if refusals.is_empty() {
+        return Ok(());
+    }
+    let reasons: Vec<_> = refusals.iter().map(|r| r.word()).collect();
+    Err(EnrolmentError::Poor {
+        reasons: reasons.join(", ").replace('_', " "),
+        measured: measured(&face.quality),
+    })
+}
+
+fn measured(quality: &Quality) -> String {
+    let Quality {
+        face_px,
+        sharpness,
+        brightness,
+        yaw,
+        pitch,
+        roll,
+        ..
+    } = quality;
+    format!(
+        "{face_px:.0} px wide, sharpness {sharpness:.0}, brightness {brightness:.0}, \
+         yaw {yaw:.0}, pitch {pitch:.0}, roll {roll:.0} degrees"
+    )
+}
+
+/// Whether the templates show one person.
+///
+/// # Errors
+/// [`EnrolmentError::TwoPeople`].
+pub fn one_person(templates: &[Template], gallery: &Gallery) -> Result<(), EnrolmentError> {
+    let Some((first, rest)) = templates.split_first() else {
+        return Ok(());
+    };
+    for (i, other) in rest.iter().enumerate() {
+        let (similarity, threshold) = gallery.verify(first, other)?;
+        if similarity < threshold {
+            return Err(EnrolmentError::TwoPeople {
+                other: i + 1,
+                similarity,
+                threshold,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Whether the templates are nobody's but `subject`'s.
+///
+/// # Errors
+/// [`EnrolmentError::Known`].
+pub fn nobody_else(
+    templates: &[Template],
+    subject: &str,
+    gallery: &Gallery,
+) -> Result<(), EnrolmentError> {
+    for template in templates {
+        let found = gallery.search(template)?;
+        if let Some(other) = found.accepted().filter(|best| best.subject != subject) {
+            return Err(EnrolmentError::Known {
+                subject: other.subject.clone(),
+                similarity: other.similarity,
+                threshold: found.threshold,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Collects the good faces of a camera's frames, to take the best of them.
+pub struct BestFaces {
+    limits: QualityLimits,
+    wanted: usize,
+    good: Vec<(f32, Embedding)>,
+    seen: u32,
+    why: &'static str,
+}
+
+impl BestFaces {
+    /// Wants `wanted` good faces.
+    pub fn new(limits: QualityLimits, wanted: usize) -> Self {
+        Self {
+            limits,
+            wanted,
+            good: Vec::new(),
+            seen: 0,
+            why: "no face was seen",
+        }
+    }
+
+    /// Takes what one frame showed. True when it was good.
+    pub fn offer(&mut self, face: Option<ExtractedFace>) -> bool {
+        self.seen += 1;
+        let Some(face) = face else { return false };
+        if face.others > 0 {
+            self.why = "more than one face was seen";
+            return false;
+        }
+        match face.quality.refusals(&self.limits).first() {
+            Some(reason) => {
+                self.why = reason.word();
+                false
+            }
+            None => {
+                self.good.push((face.quality.rank(), face.embedding));
+                true
+            }
+        }
+    }
+
+    /// What was wrong with the last frame that was not good.
+    pub fn why(&self) -> &'static str {
+        self.why
+    }
+
+    /// Whether there are enough.
+    pub fn is_full(&self) -> bool {
+        self.good.len() >= self.wanted
+    }
+
+    /// The best [`KEPT`].
+    ///
+    /// # Errors
+    /// [`EnrolmentError::TooFew`].
+    pub fn best(mut self) -> Result<Vec<Embedding>, EnrolmentError> {
+        if self.good.len() < KEPT.min(self.wanted) {
+            return Err(EnrolmentError::TooFew {
+                good: self.good.len(),
+                seen: self.seen,
+                why: self.why.replace('_', " "),
+            });
+        }
+        self.good.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let best = self.good.into_iter().take(KEPT);
+        Ok(best.map(|(_, embedding)| embedding).collect())
+    }
+}

@@ -1,0 +1,185 @@
+//! Commands on their way from the broker to whoever judges them, and the answers back.
+//!
+//! Nothing here believes or obeys anything. What waits is bounded in bytes: a flood costs those who
+//! command time, never the device its memory.
+
+use std::sync::Arc;
+
+use rumqttc::{Publish, PublishOptions, PublishProperties};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::message::Topics;
+
+/// Memory for commands that wait, and how many may.
+const WAITING_KIB: usize = 16 << 10;
+const WAITING: usize = 1024;
+
+/// Bytes above the largest command that are still taken from the broker, to be refused by name;
+/// it drops what is larger itself.
+const HEADROOM: usize = 64 << 10;
+
+/// Seconds for which the broker keeps an answer.
+const ANSWER_EXPIRY: u32 = 60;
+
+/// Bytes of an answer topic at most.
+const TOPIC: usize = 256;
+
+/// A command as it came.
+#[derive(Debug)]
+pub struct Received {
+    /// The bytes.
+    pub payload: Vec<u8>,
+    /// Whether the broker kept it.
+    pub retained: bool,
+    /// Where the answer goes, if one is wanted.
+    pub reply: Option<Reply>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Where an answer goes: always below this device's own topic.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    topic: String,
+    correlation: Option<Vec<u8>>,
+}
+
+/// An answer to be published.
+#[derive(Clone, Debug)]
+pub struct Reported {
+    /// Where to.
+    pub reply: Reply,
+    /// The answer as JSON.
+    pub payload: Vec<u8>,
+}
+
+/// The publisher's end.
+#[derive(Debug)]
+pub struct CommandLink {
+    largest: usize,
+    sender: mpsc::Sender<Received>,
+    room: Arc<Semaphore>,
+    answers: mpsc::UnboundedReceiver<Reported>,
+}
+
+/// The other end, where commands are judged.
+#[derive(Debug)]
+pub struct CommandDesk {
+    /// Commands in the order in which they came; none when the publisher has ended.
+    pub received: mpsc::Receiver<Received>,
+    /// For the answers.
+    pub answers: mpsc::UnboundedSender<Reported>,
+}
+
+/// Both ends of a way for commands of at most `largest` bytes.
+pub fn command_link(largest: usize) -> (CommandLink, CommandDesk) {
+    let (sender, received) = mpsc::channel(WAITING);
+    let (answers, to_publish) = mpsc::unbounded_channel();
+    let link = CommandLink {
+        largest,
+        sender,
+        room: Arc::new(Semaphore::new(WAITING_KIB)),
+        answers: to_publish,
+    };
+    (link, CommandDesk { received, answers })
+}
+
+impl CommandLink {
+    /// Bytes of a packet at most, to be told to the broker.
+    pub(super) fn packet_limit(&self) -> u32 {
+        u32::try_from(self.largest + HEADROOM).unwrap_or(u32::MAX)
+    }
+
+    /// For a new connection. Answers that found no connection have had their time.
+    pub(super) fn intake(&mut self, topics: &Topics) -> Intake {
+        while self.answers.try_recv().is_ok() {}
+        Intake {
+            sender: self.sender.downgrade(),
+            room: Arc::clone(&self.room),
+            topics: topics.clone(),
+        }
+    }
+
+    /// The next answer.
+    pub(super) async fn answer(link: &mut Option<Self>) -> Reported {
+        let next = match link {
+            Some(link) => link.answers.recv().await,
+            None => None,
+        };
+        match next {
+            Some(answer) => answer,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Takes what the broker delivers, for as long as the link is there.
+#[derive(Debug)]
+pub(super) struct Intake {
+    sender: mpsc::WeakSender<Received>,
+    room: Arc<Semaphore>,
+    topics: Topics,
+}
+
+impl Intake {
+    pub(super) fn take(&self, publish: &Publish) {
+        let Some(sender) = self.sender.upgrade() else {
+            return;
+        };
+        if publish.topic != self.topics.command.as_bytes() {
+            return;
+        }
+        let kib = u32::try_from(publish.payload.len() / 1024 + 1).unwrap_or(u32::MAX);
+        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(kib) else {
+            return log::warn!("a command is refused (busy): too many wait");
+        };
+        let received = Received {
+            payload: publish.payload.to_vec(),
+            retained: publish.retain,
+            reply: reply(&self.topics, publish),
+            _room: room,
+        };
+        if let Err(TrySendError::Full(_)) = sender.try_send(received) {
+            log::warn!("a command is refused (busy): too many wait");
+        }
+    }
+}
+
+/// Where the answer to `publish` goes. A device writes below its own topic alone, whatever others
+/// ask for.
+fn reply(topics: &Topics, publish: &Publish) -> Option<Reply> {
+    let properties = publish.properties.as_ref()?;
+    let topic = properties.response_topic.as_ref()?;
+    let own = topic
+        .strip_prefix(&topics.answer)
+        .is_some_and(|rest| rest.starts_with('/') && rest.len() > 1);
+    if !own || topic.len() > TOPIC || topic.contains(['+', '#', '\0']) {
+        log::warn!(
+            "a command wants its answer elsewhere than below {}/ and gets none",
+            topics.answer
+        );
+        return None;
+    }
+    Some(Reply {
+        topic: topic.clone(),
+        correlation: properties
+            .correlation_data
+            .as_ref()
+            .map(|data| data.to_vec()),
+    })
+}
+
+impl Reported {
+    /// The topic, the payload and the options to publish it with.
+    pub(super) fn into_publish(self) -> (String, Vec<u8>, PublishOptions) {
+        let properties = PublishProperties {
+            content_type: Some("application/json".to_owned()),
+            payload_format_indicator: Some(1),
+            message_expiry_interval: Some(ANSWER_EXPIRY),
+            correlation_data: self.reply.correlation.map(Into::into),
+            ..<_>::default()
+        };
+        let options = PublishOptions::at_least_once().properties(properties);
+        (self.reply.topic, self.payload, options)
+    }
+}

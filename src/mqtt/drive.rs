@@ -1,0 +1,40 @@
+//! The library at work, in a task of its own.
+
+use rumqttc::{Event, EventLoop, Packet};
+use tokio::sync::mpsc;
+
+use super::Problem;
+use super::commands::Intake;
+
+/// News from the event loop.
+pub(super) enum News {
+    Connected,
+    Lost(Problem),
+}
+
+/// Keeps the library at work. It must not be interrupted in the middle of a packet, and after an
+/// error it would connect again by itself; so it has a task of its own, which ends there.
+pub(super) async fn drive(
+    mut event_loop: EventLoop,
+    news: mpsc::UnboundedSender<News>,
+    intake: Option<Intake>,
+    address: String,
+) {
+    loop {
+        let word = match event_loop.poll().await {
+            Ok(Event::Incoming(Packet::ConnAck(_))) => News::Connected,
+            Ok(Event::Incoming(Packet::Publish(publish))) => {
+                if let Some(intake) = &intake {
+                    intake.take(&publish);
+                }
+                continue;
+            }
+            Ok(_) => continue,
+            Err(error) => News::Lost(Problem::from_library(error, &address)),
+        };
+        let over = matches!(word, News::Lost(_));
+        if news.send(word).is_err() || over {
+            return;
+        }
+    }
+}
