@@ -196,6 +196,15 @@ fn tls_trusts_its_authority_and_shows_its_certificate() {
             .contains("wants [mqtt] client_cert_file"),
         "{nameless}"
     );
+    let mut named = config(&settings(&ca, true)).mqtt;
+    named.host = "localhost".to_owned();
+    let named = probed(&named).unwrap_err();
+    assert!(
+        named
+            .to_string()
+            .contains("a name that the broker's certificate"),
+        "{named}"
+    );
     let plain = probed(&config(&format!("port = {}", broker.port)).mqtt).unwrap_err();
     assert!(plain.to_string().contains("speaks TLS"), "{plain}");
 
