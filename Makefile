@@ -6,7 +6,7 @@ CARGO ?= $(shell scripts/cargo)
 # The package's architecture: arm64, built with Debian's cross compiler, or amd64.
 ARCH ?= arm64
 
-.PHONY: demo test test-arm deb lint build clean
+.PHONY: demo test test-arm test-safety deb deny lint build clean
 
 demo: build
 	demo/run $(if $(CAMERA),--camera $(CAMERA))
@@ -17,6 +17,16 @@ test: build
 # The kernels of ARM cores, emulated.
 test-arm:
 	cross/test-kernels
+
+# The tests of what must never happen, at length, and the table of what they found. A short run:
+# make test-safety KILLS=15 CASES=256 FRAMES=2000
+test-safety: build
+	CARGO=$(CARGO) scripts/safety
+
+# Licences, advisories, duplicates and sources of what doorward is built from. Needs cargo-deny, and
+# the network for the advisories.
+deny:
+	$(CARGO) deny --locked check
 
 # A test is named so that the dependencies are built with the features that the tests need: tract is compiled once.
 build:
