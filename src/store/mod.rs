@@ -49,7 +49,7 @@ use seal::Seal;
 
 /// How long to wait for another process's write: as long as a removal may take to write a large
 /// database anew.
-const BUSY: Duration = Duration::from_secs(15);
+const BUSY: Duration = Duration::from_secs(10);
 
 /// An open database.
 #[derive(Debug)]
