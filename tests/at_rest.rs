@@ -1,95 +1,15 @@
 //! What somebody finds who gets hold of the database's files, or changes them.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod files;
 mod support;
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
-use doorward::config::{Config, StoreSection};
-use doorward::event::{EventType, RunnerUp};
-use doorward::face::Embedding;
 use doorward::gallery::{Gallery, Metric, ModelId, Template, ThresholdPolicy};
-use doorward::store::{KeyError, Store, StoreError, SubjectName};
-use rusqlite::Connection;
-use support::{event, noon};
-use tempfile::TempDir;
-
-const MODEL: &str = "m1";
-
-struct Files(TempDir);
-
-impl Files {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn section(&self, more: &str) -> StoreSection {
-        let path = self.path("door.db");
-        let text = format!("[store]\npath = {path:?}\naudit_days = 30\n{more}");
-        Config::parse(&text, Path::new("test")).unwrap().store
-    }
-
-    fn open(&self) -> Result<Store, StoreError> {
-        Store::open(&self.section(""), noon())
-    }
-
-    fn refusal(&self) -> KeyError {
-        match self.open() {
-            Err(StoreError::Key(error)) => error,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// Another program with write access to the database.
-    fn intruder(&self) -> Connection {
-        Connection::open(self.path("door.db")).unwrap()
-    }
-
-    /// Names of the files that hold these bytes.
-    fn with(&self, needle: &[u8]) -> Vec<String> {
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(self.0.path()).unwrap() {
-            let entry = entry.unwrap();
-            let bytes = std::fs::read(entry.path()).unwrap();
-            if bytes.windows(needle.len()).any(|window| window == needle) {
-                found.push(entry.file_name().into_string().unwrap());
-            }
-        }
-        found
-    }
-}
-
-fn name(name: &str) -> SubjectName {
-    SubjectName::new(name).unwrap()
-}
-
-fn template(seed: u16) -> Template {
-    let value = |i: u16| (f32::from(i) * 0.37 + f32::from(seed) * f32::from(i * i % 97)).sin();
-    let values = (0..128).map(value).collect();
-    Template::new(&Embedding::new(values), ModelId(MODEL.to_owned()))
-}
-
-fn enrol(store: &mut Store, subject: &str, seed: u16) {
-    store
-        .enrol(&name(subject), &[template(seed)], "photo", noon())
-        .unwrap();
-}
-
-/// Records a match of `subject`, with another one second.
-fn record(store: &mut Store, subject: &str, second: &str) {
-    let mut event = event(EventType::Match, noon());
-    event.subject_id = Some(subject.to_owned());
-    event.runner_up = Some(RunnerUp {
-        subject_id: second.to_owned(),
-        similarity: 0.2,
-    });
-    store.record(event, false).unwrap();
-}
+use doorward::store::{KeyError, Store, StoreError};
+use files::{Files, MODEL, enrol, name, record, template};
+use support::noon;
 
 fn bytes(template: &Template) -> Vec<u8> {
     template.values.iter().map(|v| v.cast_unsigned()).collect()
@@ -340,104 +260,4 @@ fn a_new_key_opens_everything_and_the_old_one_nothing() {
     assert!(!files.path("door.db.key.next").exists());
     std::fs::write(&key, &old_key).unwrap();
     assert!(matches!(files.refusal(), KeyError::Wrong(_)));
-}
-
-/// Ten lines after pruning two; `sql` is done to them, then one more line is written.
-fn check_audit(sql: &str, expected: &[&str]) {
-    let files = Files::new();
-    let mut store = files.open().unwrap();
-    enrol(&mut store, "Ada", 1);
-    let old = noon() - jiff::SignedDuration::from_hours(24 * 31);
-    for _ in 0..2 {
-        store.record(event(EventType::Unknown, old), false).unwrap();
-    }
-    for _ in 0..10 {
-        record(&mut store, "Ada", "Bo");
-    }
-    assert_eq!(store.prune(noon()).unwrap(), 2);
-    let audit = store.verify_audit().unwrap();
-    assert_eq!(
-        (audit.lines, audit.span, audit.breaks.len()),
-        (10, Some((3, 12)), 0)
-    );
-    files.intruder().execute_batch(sql).unwrap();
-    let found = |store: &Store| {
-        let audit = store.verify_audit().unwrap();
-        audit
-            .breaks
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-    };
-    let before = found(&store);
-    assert_eq!(before.len(), expected.len(), "{sql}: {before:?}");
-    for (found, expected) in before.iter().zip(expected) {
-        assert!(
-            found.contains(expected),
-            "{sql}: {found} should say {expected}"
-        );
-    }
-    // What the daemon writes then does not cover it up, nor does pruning.
-    record(&mut store, "Ada", "Bo");
-    assert!(
-        !store.verify_audit().unwrap().is_whole(),
-        "{sql}: covered up"
-    );
-    store
-        .prune(noon() + jiff::SignedDuration::from_hours(24 * 60))
-        .unwrap();
-    assert!(
-        !store.verify_audit().unwrap().is_whole(),
-        "{sql}: pruned away"
-    );
-}
-
-#[test]
-fn the_audit_trail_shows_where_it_is_broken() {
-    check_audit("delete from event where seq = 7", &["line 7 is missing"]);
-    check_audit(
-        "delete from event where seq in (5, 6)",
-        &["lines 5 to 6 are missing"],
-    );
-    check_audit(
-        "update event set json = replace(json, 'accept', 'reject') where seq = 7",
-        &["line 7 (event"],
-    );
-    check_audit(
-        "update event set json = replace(json, '\"Ada\"', '\"Eve\"') where seq = 4",
-        &["line 4 (event"],
-    );
-    check_audit("update event set ts = 0 where seq = 9", &["line 9 (event"]);
-    check_audit(
-        "update event set seq = 100 where seq = 6; update event set seq = 6 where seq = 7; \
-         update event set seq = 7 where seq = 100",
-        &["line 6 (event", "line 7 (event", "line 8 (event"],
-    );
-    check_audit(
-        "delete from event where seq > 10",
-        &["lines after 10 are missing"],
-    );
-    check_audit(
-        "delete from event where seq > 10; update chain_end set seq = 10, \
-         link = (select link from event where seq = 10) where name = 'head'",
-        &["lines after 10 are missing"],
-    );
-    check_audit(
-        "delete from event where seq < 5",
-        &["lines 3 to 4 are missing"],
-    );
-    check_audit(
-        "update chain_end set seq = 4, link = (select link from event where seq = 4) \
-         where name = 'anchor'; delete from event where seq < 5",
-        &["the beginning"],
-    );
-    check_audit("delete from event", &["lines after 2 are missing"]);
-    check_audit(
-        "delete from chain_end",
-        &["the beginning", "lines 1 to 2 are missing", "the end"],
-    );
-    check_audit(
-        "update event set link = zeroblob(32) where seq = 12",
-        &["line 12", "the end"],
-    );
 }

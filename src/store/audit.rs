@@ -130,7 +130,7 @@ pub(super) fn begin(
     };
     end.write(transaction, chain, ANCHOR)?;
     let mut lines = transaction
-        .prepare("select seq, event_id, ts, clock_synced, json, link from event order by seq")?;
+        .prepare("select seq, event_id, ts, clock_synced, json from event order by seq")?;
     let mut rows = lines.query([])?;
     while let Some(row) = rows.next()? {
         end.link = chain.link(&end.link, &line(row)?);
