@@ -4,7 +4,7 @@
 mod files;
 mod support;
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use doorward::gallery::{Gallery, Metric, ModelId, Template, ThresholdPolicy};
 use doorward::store::{KeyError, Store, StoreError};
@@ -211,6 +211,22 @@ fn the_key_is_made_once_and_guarded() {
         error.to_string().contains("openssl rand -hex 32"),
         "{error}"
     );
+}
+
+#[test]
+fn a_key_that_root_makes_belongs_to_the_database_s_owner() {
+    let files = Files::new();
+    let database = files.path("door.db");
+    std::fs::write(&database, "").unwrap();
+    if chown(&database, Some(12345), None).is_err() {
+        eprintln!("SKIPPED: only root can give a file away");
+        return;
+    }
+    let owner = || files.path("door.db.key").metadata().unwrap().uid();
+    let mut store = files.open().unwrap();
+    assert_eq!(owner(), 12345);
+    store.rekey().unwrap();
+    assert_eq!(owner(), 12345);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -92,7 +92,7 @@ pub(super) fn obtain(section: &StoreSection, sealed: bool) -> Result<KeyBytes, K
     if section.key_file.is_some() {
         return Err(KeyError::NotThere(path));
     }
-    let made = write_beside(&path, &random()?)?;
+    let made = write_beside(&path, &random()?, &section.path)?;
     // Another process may have been faster; then its key is the key.
     let outcome = match std::fs::hard_link(&made, &path) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
@@ -153,7 +153,7 @@ pub(super) fn prepare(path: &Path, key: &KeyBytes) -> Result<(), KeyError> {
     if path.starts_with(CREDENTIALS) {
         return Err(KeyError::Credential(path.into()));
     }
-    let made = write_beside(path, key)?;
+    let made = write_beside(path, key, path)?;
     std::fs::rename(made, next(path))
         .and_then(|()| sync_folder(path))
         .map_err(failed(path))
@@ -173,8 +173,9 @@ pub(super) fn next(path: &Path) -> PathBuf {
     with_suffix(path, ".next")
 }
 
-/// A whole key on the disk, under a name that nobody else uses.
-fn write_beside(path: &Path, key: &KeyBytes) -> Result<PathBuf, KeyError> {
+/// A whole key on the disk, under a name that nobody else uses. It belongs to whom `like` belongs
+/// to: what root does on the command line the service has to read.
+fn write_beside(path: &Path, key: &KeyBytes, like: &Path) -> Result<PathBuf, KeyError> {
     let made = with_suffix(path, &format!(".{}.tmp", std::process::id()));
     let mut text = Zeroizing::new(String::with_capacity(65));
     for byte in key.iter() {
@@ -192,6 +193,8 @@ fn write_beside(path: &Path, key: &KeyBytes) -> Result<PathBuf, KeyError> {
             .mode(0o600)
             .open(&made)?;
         file.write_all(text.as_bytes())?;
+        let owner = std::fs::metadata(like)?.uid();
+        std::os::unix::fs::fchown(&file, Some(owner), None)?;
         file.sync_all()
     };
     write().map_err(failed(&made))?;
