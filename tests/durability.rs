@@ -171,7 +171,7 @@ fn kill_enrolments(trials: u32, random: &mut Random) -> (u32, u32) {
     let begun = Instant::now();
     let args = enroll("first");
     door.expect(0, &args.each_ref().map(String::as_str));
-    let span = begun.elapsed().mul_f64(1.2);
+    let span = begun.elapsed().mul_f64(1.5);
     let (mut acknowledged, mut lost) = (0, 0);
     for trial in 0..trials {
         let name = format!("subject {trial}");
