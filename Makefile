@@ -26,6 +26,8 @@ test-safety: build
 # Licences, advisories, duplicates and sources of what doorward is built from. Needs cargo-deny, and
 # the network for the advisories.
 deny:
+	@$(CARGO) deny --version >/dev/null 2>&1 || \
+	    { echo "make deny needs cargo-deny: cargo install --locked cargo-deny" >&2; exit 1; }
 	$(CARGO) deny --locked check
 
 # A test is named so that the dependencies are built with the features that the tests need: tract is compiled once.
