@@ -101,7 +101,7 @@ pub enum StoreError {
     #[error("the database failed: {0}")]
     Sqlite(rusqlite::Error),
     /// Nobody of that name is enrolled.
-    #[error("nobody is enrolled as \"{0}\"; `doorward list` shows who is")]
+    #[error("nobody is enrolled as \"{0}\"; `doorward gallery list` shows who is")]
     NoSuchSubject(String),
     /// The name is taken.
     #[error("\"{0}\" is enrolled already; remove that subject first, or choose another name")]

@@ -83,10 +83,9 @@ impl Store {
             outbox_limit: section.outbox_limit.get(),
             audit_days: section.audit_days.get(),
         };
-        match store.scrub() {
-            // The process that is in the way does it, or the next start.
-            Err(StoreError::Busy) => log::warn!("old bytes in the database are not wiped yet"),
-            other => other?,
+        // No reason not to start: another process is in the way, or the disk is full.
+        if let Err(error) = store.scrub() {
+            log::warn!("old bytes in the database are not wiped yet: {error}");
         }
         Ok(store)
     }
