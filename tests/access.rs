@@ -6,11 +6,12 @@ mod door;
 mod support;
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use broker::{Broker, Message, Subscriber, available, free_port, wait_for};
+use door::daemon::Daemon;
 use door::{Door, fixture};
+use doorward::inference::{Models, Role};
 use serde_json::Value;
 
 /// Whoever is enrolled, with these lines more.
@@ -142,25 +143,55 @@ fn a_lock_out_outlives_restarts() {
     assert_eq!(last(1), ["access reject rate_limited"], "without a look");
 }
 
-/// The daemon in the background, stopped with the test.
-struct Daemon(Child);
-
-impl Daemon {
-    fn start(door: &Door, args: &[&str]) -> Self {
-        let command = door.command(args);
-        let mut real = Command::new(command.get_program());
-        real.args(command.get_args())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        Self(real.spawn().unwrap())
+#[test]
+fn liveness_is_off_a_warning_or_required() {
+    if Models::bundled().unwrap().names(Role::Liveness).is_empty() {
+        return eprintln!("SKIPPED: the program has no liveness model");
     }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+    // From 0 on every face is a real one, and none reaches 1.
+    let live = |policy: &str, threshold: f32| {
+        let liveness = format!("[liveness]\nthreshold = {threshold:.1}\n");
+        run(&door(
+            &(rule(&format!("liveness = \"{policy}\"")) + &liveness),
+        ))
+    };
+    const MATCH: &str = "match inconclusive recognised";
+    const GRANT: &str = "access accept granted";
+    const SPOOF: &str = "spoof_suspected";
+    for (policy, threshold, expected) in [
+        ("required", 0.0, vec![GRANT.to_owned()]),
+        (
+            "required",
+            1.0,
+            vec![format!("{SPOOF} reject presentation_attack")],
+        ),
+        ("warn", 0.0, vec![GRANT.to_owned()]),
+        (
+            "warn",
+            1.0,
+            vec![
+                format!("{SPOOF} inconclusive presentation_attack"),
+                GRANT.to_owned(),
+            ],
+        ),
+    ] {
+        let events = live(policy, threshold);
+        let said = answers(&events);
+        assert_eq!(said[0], MATCH);
+        assert_eq!(said[1..], expected, "{policy} {threshold}");
+        for event in &events {
+            if event["reason"] == "granted" || event["event_type"] == SPOOF {
+                assert_eq!(event["pad"]["frames"], 8, "{event}");
+                assert_eq!(event["pad"]["threshold"], threshold, "{event}");
+            }
+        }
     }
+    // Without a rule that needs it nothing is measured.
+    assert!(
+        run(&door(&rule("")))
+            .iter()
+            .all(|event| event["pad"].is_null())
+    );
 }
 
 fn is_lock(message: &Message) -> bool {
@@ -207,11 +238,7 @@ fn the_lock_on_mqtt_opens_for_a_pulse_after_the_event() {
     assert_eq!(open.json()["pulse_s"], 0.5);
     assert!(open.json()["expires_at"].as_str() > open.json()["issued_at"].as_str());
     // A stop says goodbye, and leaves it shut.
-    Command::new("kill")
-        .arg(daemon.0.id().to_string())
-        .status()
-        .unwrap();
-    assert_eq!(daemon.0.wait().unwrap().code(), Some(0));
+    assert_eq!(daemon.stop(), Some(0));
     let rest = subscriber.drain(Duration::from_millis(300));
     assert!(
         actions(&rest).iter().all(|action| action == "shut"),
@@ -229,25 +256,16 @@ fn a_grant_that_cannot_be_stored_opens_nothing() {
     let subscriber = Subscriber::start(broker.port, &[]);
     let door = locked_door(broker.port);
     let clip = fixture("door.mjpeg");
-    let log = door.path("log");
-    let command = door.command(&["run", "--replay", &clip]);
-    let mut real = Command::new(command.get_program());
-    real.args(command.get_args())
-        .stdout(Stdio::null())
-        .stderr(std::fs::File::create(&log).unwrap());
-    let _daemon = Daemon(real.spawn().unwrap());
+    let daemon = Daemon::start(&door, &["run", "--replay", &clip]);
     subscriber.until("the daemon runs", |m| m.topic.ends_with("/lock"));
     // Nobody else can write as long as this stands.
     let database = rusqlite::Connection::open(door.path("door.db")).unwrap();
     database.execute_batch("begin immediate").unwrap();
-    let unstored = "an event could not be stored";
-    wait_for("match and grant are not stored", || {
-        std::fs::read_to_string(&log)
-            .unwrap()
-            .matches(unstored)
-            .count()
-            >= 2
-    });
+    for (unstored, what) in (1..).zip(["the match", "the grant"]) {
+        wait_for(&format!("{what} is not stored"), || {
+            daemon.lines_with("an event could not be stored") >= unstored
+        });
+    }
     let said = subscriber.drain(Duration::from_secs(1));
     assert!(!actions(&said).contains(&"open".to_owned()), "{said:?}");
 }

@@ -84,6 +84,11 @@ fn each_type_has_its_conditions() {
     told["decision"] = json!("inconclusive");
     told["expires_at"] = Value::Null;
     assert!(valid(&told));
+    let mut command = serialised(EventType::Access);
+    for key in ["subject_id", "mode"] {
+        command[key] = Value::Null;
+    }
+    assert!(valid(&command), "a command lets in whoever is there");
     check_refused(EventType::Access, "expires_at", Value::Null);
     check_refused(EventType::Access, "decision", json!("inconclusive"));
     check_refused(EventType::SpoofSuspected, "decision", json!("accept"));

@@ -10,12 +10,12 @@ use std::time::Duration;
 use jiff::ZonedDateTime;
 
 use super::answer::{Answer, Case, Reason, Ruling};
+use super::attempt::Attempt;
 use super::lockout::{Lockout, LockoutRules, Refusals};
 use super::rules::{Denial, Evidence, Rule, decide};
-use crate::challenge::{Challenge, ChallengeRules, Person, Pose, Progress, Turn};
+use crate::challenge::{Challenge, ChallengeRules, Pose, Progress, Turn};
 use crate::decision::{Decision, Outcome};
-use crate::face::{Presentation, TrackId};
-use crate::gallery::{Match, Verification};
+use crate::face::TrackId;
 use crate::pipeline::SeenFace;
 
 /// Draws the turns of a challenge.
@@ -45,21 +45,6 @@ struct Claim {
     subject: String,
     until: Duration,
     votes: HashMap<TrackId, VecDeque<bool>>,
-}
-
-struct Attempt {
-    subject: String,
-    claimed: bool,
-    since: Duration,
-    seen: Duration,
-    /// What is missing, as the last frame told.
-    missing: Denial,
-    challenge: Option<Challenge>,
-    passed: bool,
-    presentation: Option<Presentation>,
-    face: SeenFace,
-    /// The answer has been given.
-    closed: bool,
 }
 
 /// Answers whoever wants to come in.
@@ -252,22 +237,21 @@ impl Admission {
             attempt.presentation = face.presentation.or(attempt.presentation);
             attempt.face = face.clone();
         }
-        let case = |attempt: &Attempt| attempt.case();
+        let pose = Pose {
+            yaw: face.quality.yaw,
+            slimness: face.quality.slimness,
+            person: attempt.person(face, &self.rules),
+        };
         if let Some(challenge) = &mut attempt.challenge {
-            let pose = Pose {
-                yaw: face.quality.yaw,
-                slimness: face.quality.slimness,
-                person: person(face, &attempt.subject, self.rules.hold_similarity),
-            };
             match challenge.observe(pose, now) {
                 Progress::Waiting => return,
                 Progress::Ask(turn) => {
-                    let case = case(attempt);
+                    let case = attempt.case();
                     return self.say(Ruling::Ask(turn), case);
                 }
                 Progress::Failed(failure) => {
                     attempt.closed = true;
-                    let case = case(attempt);
+                    let case = attempt.case();
                     return self.deny(case, Reason::Challenge(failure), now);
                 }
                 Progress::Passed => (attempt.challenge, attempt.passed) = (None, true),
@@ -282,7 +266,7 @@ impl Admission {
             Ok(grant) => {
                 attempt.closed = true;
                 let (rule, suspicious) = (grant.rule.name.clone(), grant.suspicious);
-                let case = case(attempt);
+                let case = attempt.case();
                 self.lockout.forgive(&attempt.subject);
                 self.say(Ruling::Granted { rule, suspicious }, case);
             }
@@ -293,7 +277,7 @@ impl Admission {
             Err(denial) if denial.may_pass() => attempt.missing = denial,
             Err(denial) => {
                 attempt.closed = true;
-                let case = case(attempt);
+                let case = attempt.case();
                 self.deny(case, Reason::Rules(denial), now);
             }
         }
@@ -364,46 +348,6 @@ impl Admission {
     fn say(&mut self, ruling: Ruling, case: Case) {
         self.answers.push(Answer { ruling, case });
     }
-}
-
-impl Attempt {
-    fn evidence(&self) -> Evidence {
-        Evidence {
-            face: true,
-            claim: self.claimed,
-            presentation: self.presentation.and_then(|p| p.verdict),
-            challenge: self.passed,
-        }
-    }
-
-    /// Whether the frame alone is taken for the subject.
-    fn is_shown_by(&self, face: &SeenFace) -> bool {
-        let verified = face
-            .verification
-            .as_ref()
-            .is_some_and(Verification::is_accepted);
-        let accepted = face.comparison.as_ref().and_then(Match::accepted);
-        (self.claimed && verified) || accepted.is_some_and(|c| c.subject == self.subject)
-    }
-
-    fn case(&self) -> Case {
-        Case {
-            subject: Some(self.subject.clone()),
-            claimed: self.claimed,
-            face: Some(self.face.clone()),
-            presentation: self.presentation,
-        }
-    }
-}
-
-/// Whether a frame shows the subject, by a similarity that a turned face still has.
-fn person(face: &SeenFace, subject: &str, similarity: f32) -> Person {
-    let Some(comparison) = &face.comparison else {
-        return Person::Unclear;
-    };
-    let best = comparison.best.as_ref();
-    let same = best.is_some_and(|c| c.subject == subject && c.similarity >= similarity);
-    if same { Person::Same } else { Person::Another }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod admission;
 mod answer;
+mod attempt;
 mod lockout;
 mod rules;
 mod schedule;

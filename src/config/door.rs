@@ -1,17 +1,13 @@
-//! The sections of the door: its lines, who may come in, and what a real face has to do.
+//! The sections of the door: its lines, what a real face has to do, and when it is too much.
 
-use std::fmt::Display;
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 use super::Config;
+use super::access::{RuleSection, Zone};
 use super::range::{Number, ranged};
 use super::sections::{Degrees, Frames, Rate, Seconds, Unit};
-use crate::access::{Day, Factor, Hours, Policy};
 
 ranged!(
     /// How long a strike may be released at once.
@@ -25,21 +21,6 @@ ranged!(
     /// A number of refusals.
     Refused(u32), 1..=1000, "refusals"
 );
-
-/// A value that is written as text.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "String", bound = "T: FromStr, T::Err: Display")]
-pub struct Text<T>(pub T);
-
-impl<T: FromStr<Err: Display>> TryFrom<String> for Text<T> {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-            .map(Self)
-            .map_err(|error: T::Err| error.to_string())
-    }
-}
 
 /// Level of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -106,128 +87,6 @@ impl DoorSection {
     }
 }
 
-/// A time zone by its name.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Zone(pub TimeZone);
-
-impl FromStr for Zone {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        if name == "system" {
-            return TimeZone::try_system()
-                .map(Self)
-                .map_err(|e| format!("the system's time zone is not known: {e}"));
-        }
-        TimeZone::get(name)
-            .map(Self)
-            .map_err(|e| format!("\"{name}\" is no time zone, as Europe/Berlin or system: {e}"))
-    }
-}
-
-/// `[access]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AccessSection {
-    /// The door's time zone.
-    pub time_zone: String,
-    /// Whether the clock may be believed without a word of systemd-timesyncd.
-    pub trust_clock: bool,
-    /// Seconds that somebody has for what is missing.
-    pub wait_s: Seconds,
-    /// Seconds at most between a claim and the face.
-    pub claim_s: Seconds,
-    /// The rules, `[[access.rule]]`.
-    pub rule: Vec<RuleSection>,
-}
-
-impl Default for AccessSection {
-    fn default() -> Self {
-        Self {
-            time_zone: "system".to_owned(),
-            trust_clock: false,
-            wait_s: Seconds::of(10.0),
-            claim_s: Seconds::of(15.0),
-            rule: Vec::new(),
-        }
-    }
-}
-
-/// `[[access.rule]]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RuleSection {
-    /// What events call it.
-    pub name: String,
-    /// Names of enrolled people, or `*`.
-    pub subjects: Vec<String>,
-    /// Days; all when none is given.
-    #[serde(default)]
-    pub days: Vec<Text<Day>>,
-    /// Hours; all when none are given.
-    #[serde(default)]
-    pub hours: Vec<Text<Hours>>,
-    /// First day.
-    pub valid_from: Option<Text<Date>>,
-    /// Last day.
-    pub valid_until: Option<Text<Date>>,
-    /// What somebody has to bring.
-    #[serde(default)]
-    pub factor: FactorChoice,
-    /// What presentation attack detection is worth.
-    #[serde(default)]
-    pub liveness: PolicyChoice,
-    /// Whether the head has to be turned.
-    #[serde(default)]
-    pub challenge: bool,
-}
-
-/// `factor` of a rule.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FactorChoice {
-    /// The face.
-    #[default]
-    Face,
-    /// The face and a claim.
-    FaceAndClaim,
-    /// One of the two.
-    FaceOrClaim,
-}
-
-impl From<FactorChoice> for Factor {
-    fn from(choice: FactorChoice) -> Self {
-        match choice {
-            FactorChoice::Face => Self::Face,
-            FactorChoice::FaceAndClaim => Self::FaceAndClaim,
-            FactorChoice::FaceOrClaim => Self::FaceOrClaim,
-        }
-    }
-}
-
-/// `liveness` of a rule.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PolicyChoice {
-    /// Not looked at.
-    #[default]
-    Off,
-    /// Told, and no more.
-    Warn,
-    /// Has to be a real face.
-    Required,
-}
-
-impl From<PolicyChoice> for Policy {
-    fn from(choice: PolicyChoice) -> Self {
-        match choice {
-            PolicyChoice::Off => Self::Off,
-            PolicyChoice::Warn => Self::Warn,
-            PolicyChoice::Required => Self::Required,
-        }
-    }
-}
-
 /// `[liveness]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -272,11 +131,11 @@ impl Default for ChallengeSection {
     fn default() -> Self {
         Self {
             turns: Turns::of(3),
-            turn_yaw: Degrees::of(25.0),
-            front_yaw: Degrees::of(15.0),
+            turn_yaw: Degrees::of(20.0),
+            front_yaw: Degrees::of(12.0),
             frames: Frames::of(2),
             turn_s: Seconds::of(4.0),
-            hold_fmr: Rate::of(1e-2),
+            hold_fmr: Rate::of(0.05),
         }
     }
 }
@@ -345,35 +204,4 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
         zone.map_err(|error| format!("[access] time_zone: {error}"))?;
     }
     Ok(())
-}
-
-impl RuleSection {
-    fn check(&self) -> Result<(), String> {
-        let name = &self.name;
-        if !(1..=64).contains(&name.chars().count()) {
-            return Err(format!(
-                "[[access.rule]] name = \"{name}\": expected 1 to 64 characters"
-            ));
-        }
-        if let (Some(first), Some(last)) = (&self.valid_from, &self.valid_until)
-            && first.0 > last.0
-        {
-            return Err(format!(
-                "[[access.rule]] \"{name}\": valid_from = {} is after valid_until = {}",
-                first.0, last.0
-            ));
-        }
-        Ok(())
-    }
-
-    /// Whether the liveness model has to run for it.
-    pub fn needs_liveness(&self) -> bool {
-        self.liveness != PolicyChoice::Off
-    }
-
-    /// Whether it has days, hours or dates.
-    fn needs_clock(&self) -> bool {
-        let dated = self.valid_from.is_some() || self.valid_until.is_some();
-        dated || !self.days.is_empty() || !self.hours.is_empty()
-    }
 }

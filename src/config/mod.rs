@@ -4,6 +4,7 @@
 //! and a test holds the two together. Secrets never stand in the file itself, only the paths of
 //! the files that hold them.
 
+mod access;
 mod door;
 mod range;
 mod sections;
@@ -12,10 +13,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-pub use door::{
-    AccessSection, ChallengeSection, DoorSection, Level, LivenessSection, LockoutSection,
-    RuleSection, Zone,
-};
+pub use access::{AccessSection, RuleSection, Zone};
+pub use door::{ChallengeSection, DoorSection, Level, LivenessSection, LockoutSection};
 pub use sections::{
     CameraSection, CommandsSection, DecisionSection, DetectionSection, DeviceId, DeviceSection,
     FormatChoice, MatchingSection, Metric, ModelsSection, MqttSection, QualitySection,

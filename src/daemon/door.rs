@@ -1,33 +1,29 @@
-//! The door's thread, and the handle that others have on it.
+//! The handle on the door, and the start and the end of its thread.
 //!
-//! The thread alone moves the strike. It shuts the door at its start, after every pulse, when it is
-//! told to, when the last handle has gone, and when any thread panics. An order to open carries the
-//! time of the frame that settled it, and is worth nothing when that is long ago.
+//! The thread (`keeper.rs`) alone moves the strike. It shuts the door at its start, after every
+//! pulse, when it is told to, when the last handle has gone, and when any thread panics. An order
+//! to open carries the time of the frame that settled it, and is worth nothing when that is long
+//! ago.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use jiff::{SignedDuration, Timestamp};
+use anyhow::Result;
+use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 
+use super::keeper::Keeper;
 use super::{Shared, lock, spawn};
-use crate::door::{Alarm, Contact, Latch, Refusal, Strike};
-use crate::event::{LockAction, LockWord};
+use crate::door::{Contact, Latch, Strike};
+use crate::event::LockWord;
 use crate::setup::Setup;
 use crate::store::StoreError;
 
-/// How often the contact is looked at.
-const CONTACT_POLL: Duration = Duration::from_millis(50);
-/// A thread that has nothing to wait for looks up so often.
-const IDLE: Duration = Duration::from_secs(60);
-/// How long a lock on MQTT may take a word for true, besides the pulse.
-const LOCK_WORD_VALID: SignedDuration = SignedDuration::from_secs(2);
-
-enum Order {
+/// What the door's thread is told.
+pub(super) enum Order {
     /// Open, on a decision of this time.
     Open(Instant),
     Hold(bool),
@@ -252,140 +248,6 @@ fn shut_on_panic(control: DoorControl) {
         drop(control);
         before(panic);
     }));
-}
-
-/// What the door's thread owns.
-struct Keeper {
-    shared: Arc<Shared>,
-    latch: Latch,
-    origin: Instant,
-    pulse: Duration,
-    strike: Option<Strike>,
-    contact: Option<Contact>,
-    lock_words: Option<LockWords>,
-    open: bool,
-}
-
-impl Keeper {
-    fn run(mut self, orders: &Receiver<Order>) -> Result<()> {
-        self.tell(false);
-        self.show();
-        loop {
-            let wait = self.latch.remaining(self.now()).unwrap_or(IDLE);
-            let wait = if self.contact.is_some() {
-                wait.min(CONTACT_POLL)
-            } else {
-                wait
-            };
-            match orders.recv_timeout(wait) {
-                Ok(Order::Open(decided)) => self.grant(decided),
-                Ok(Order::Hold(held)) => self.latch.hold(held),
-                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            let now = self.now();
-            let open = self.latch.is_open(now);
-            self.set(open)?;
-            self.look_at_contact(now)?;
-            self.show();
-        }
-        // Dropping the strike shuts it as well; here a failure still has somebody to hear of it.
-        self.set(false)
-    }
-
-    fn grant(&mut self, decided: Instant) {
-        let Err(refusal) = self.latch.open(decided.elapsed(), self.now()) else {
-            return;
-        };
-        let reason = match refusal {
-            Refusal::Stale => "grant_too_old",
-            Refusal::Held => "held",
-        };
-        log::warn!("door: stays shut ({reason})");
-        let event = lock(&self.shared.maker).door(reason, Timestamp::now());
-        self.report(event);
-    }
-
-    /// Moves the strike, and tells the lock of every pulse.
-    fn set(&mut self, open: bool) -> Result<()> {
-        if open == self.open {
-            return Ok(());
-        }
-        if let Some(strike) = &self.strike {
-            strike.set(open).context("the door is out of control")?;
-        }
-        self.open = open;
-        log::info!("door: {}", if open { "open" } else { "shut" });
-        self.tell(open);
-        Ok(())
-    }
-
-    fn tell(&self, open: bool) {
-        let Some(words) = &self.lock_words else {
-            return;
-        };
-        let now = Timestamp::now();
-        let action = if open {
-            LockAction::Open
-        } else {
-            LockAction::Shut
-        };
-        let expires = now.checked_add(LOCK_WORD_VALID).ok().filter(|_| open);
-        let word = LockWord {
-            action,
-            issued_at: now.to_string(),
-            expires_at: expires.map(|t| t.to_string()),
-            pulse_s: open.then_some(self.pulse.as_secs_f64()),
-        };
-        if words.try_send(word).is_err() {
-            log::warn!("door: the lock on MQTT could not be told");
-        }
-    }
-
-    fn look_at_contact(&mut self, now: Duration) -> Result<()> {
-        let Some(contact) = &self.contact else {
-            return Ok(());
-        };
-        let Some(alarm) = self.latch.contact(contact.is_open()?, now) else {
-            return Ok(());
-        };
-        let maker = lock(&self.shared.maker);
-        let event = match alarm {
-            Alarm::Forced => maker.tamper("door_forced", Timestamp::now()),
-            Alarm::HeldOpen => maker.door("held_open", Timestamp::now()),
-            Alarm::ShutAgain => maker.door("shut_again", Timestamp::now()),
-        };
-        drop(maker);
-        log::warn!("door: {}", event.reason);
-        self.report(event);
-        Ok(())
-    }
-
-    /// An event that nothing hangs on.
-    fn report(&self, event: crate::event::VerificationEvent) {
-        // `publish` has logged why, if it could not be stored.
-        let _ = self.shared.publish(event);
-    }
-
-    fn show(&self) {
-        if self.strike.is_none() && self.lock_words.is_none() {
-            return;
-        }
-        let word = match (self.open, self.latch.is_held()) {
-            (true, _) => "open",
-            (false, true) => "held",
-            (false, false) => "shut",
-        };
-        self.shared.state.send_if_modified(|state| {
-            let news = state.door != word;
-            word.clone_into(&mut state.door);
-            news
-        });
-    }
-
-    fn now(&self) -> Duration {
-        self.origin.elapsed()
-    }
 }
 
 #[cfg(test)]

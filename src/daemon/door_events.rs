@@ -47,7 +47,6 @@ impl EventMaker {
     }
 
     /// A command has opened the door.
-    #[allow(dead_code, reason = "commands open the door")]
     pub(super) fn opened_by_command(&self, now: Timestamp) -> VerificationEvent {
         VerificationEvent {
             decision: Verdict::Accept,

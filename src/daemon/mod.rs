@@ -12,6 +12,7 @@ mod events;
 mod executor;
 mod guard;
 mod journal;
+mod keeper;
 mod outbox;
 mod quota;
 mod reload;

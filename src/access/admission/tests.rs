@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::access::{Factor, Policy, Schedule};
-use crate::face::{Detection, FaceBox, Landmarks, PresentationVerdict, Quality};
-use crate::gallery::Candidate;
+use crate::face::{Detection, FaceBox, Landmarks, Presentation, PresentationVerdict, Quality};
+use crate::gallery::{Candidate, Match, Verification};
 
 const CHALLENGE: ChallengeRules = ChallengeRules {
     turn_yaw: 25.0,

@@ -7,7 +7,7 @@ use crate::camera::Stop;
 use crate::daemon::EventSink;
 use crate::daemon::events::EventMaker;
 use crate::daemon::service::Words;
-use crate::event::VerificationEvent;
+use crate::event::{LockAction, VerificationEvent};
 use crate::mqtt::DeviceState;
 use crate::setup::ModelArgs;
 use crate::store::Store;

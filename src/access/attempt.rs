@@ -1,0 +1,74 @@
+//! One attempt to come in: what speaks for it so far.
+
+use std::time::Duration;
+
+use super::admission::AccessRules;
+use super::answer::Case;
+use super::rules::{Denial, Evidence};
+use crate::challenge::{Challenge, Person};
+use crate::face::Presentation;
+use crate::gallery::{Match, Verification};
+use crate::pipeline::SeenFace;
+
+/// One attempt, from the frame on which enough of them agreed.
+pub(super) struct Attempt {
+    pub(super) subject: String,
+    pub(super) claimed: bool,
+    pub(super) since: Duration,
+    pub(super) seen: Duration,
+    /// What is missing, as the last frame told.
+    pub(super) missing: Denial,
+    pub(super) challenge: Option<Challenge>,
+    pub(super) passed: bool,
+    pub(super) presentation: Option<Presentation>,
+    pub(super) face: SeenFace,
+    /// The answer has been given.
+    pub(super) closed: bool,
+}
+
+impl Attempt {
+    pub(super) fn evidence(&self) -> Evidence {
+        Evidence {
+            face: true,
+            claim: self.claimed,
+            presentation: self.presentation.and_then(|p| p.verdict),
+            challenge: self.passed,
+        }
+    }
+
+    /// Whether the frame alone is taken for the subject.
+    pub(super) fn is_shown_by(&self, face: &SeenFace) -> bool {
+        let verified = face
+            .verification
+            .as_ref()
+            .is_some_and(Verification::is_accepted);
+        let accepted = face.comparison.as_ref().and_then(Match::accepted);
+        (self.claimed && verified) || accepted.is_some_and(|c| c.subject == self.subject)
+    }
+
+    /// Whom a frame of the challenge shows. A face that looks ahead has to be as like as ever; one
+    /// that is turned is less like, and has to keep what is left.
+    pub(super) fn person(&self, face: &SeenFace, rules: &AccessRules) -> Person {
+        let Some(comparison) = &face.comparison else {
+            return Person::Unclear;
+        };
+        let best = comparison.best.as_ref();
+        let held = best
+            .is_some_and(|c| c.subject == self.subject && c.similarity >= rules.hold_similarity);
+        let turned = face.quality.yaw.abs() > rules.challenge.front_yaw;
+        match (self.is_shown_by(face), held, turned) {
+            (true, ..) | (_, true, true) => Person::Same,
+            (_, true, false) => Person::Unclear,
+            _ => Person::Another,
+        }
+    }
+
+    pub(super) fn case(&self) -> Case {
+        Case {
+            subject: Some(self.subject.clone()),
+            claimed: self.claimed,
+            face: Some(self.face.clone()),
+            presentation: self.presentation,
+        }
+    }
+}

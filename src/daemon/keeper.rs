@@ -1,0 +1,155 @@
+//! The door's thread: the strike, the lock on MQTT, and the contact.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use jiff::{SignedDuration, Timestamp};
+
+use super::door::{LockWords, Order};
+use super::{Shared, lock};
+use crate::door::{Alarm, Contact, Latch, Refusal, Strike};
+use crate::event::{LockAction, LockWord, VerificationEvent};
+
+/// How often the contact is looked at.
+const CONTACT_POLL: Duration = Duration::from_millis(50);
+/// A thread that has nothing to wait for looks up so often.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long a lock on MQTT may take a word for true, besides the pulse.
+const LOCK_WORD_VALID: SignedDuration = SignedDuration::from_secs(2);
+
+/// What the door's thread owns.
+pub(super) struct Keeper {
+    pub(super) shared: Arc<Shared>,
+    pub(super) latch: Latch,
+    pub(super) origin: Instant,
+    pub(super) pulse: Duration,
+    pub(super) strike: Option<Strike>,
+    pub(super) contact: Option<Contact>,
+    pub(super) lock_words: Option<LockWords>,
+    pub(super) open: bool,
+}
+
+impl Keeper {
+    /// Keeps the door until it is told to stop, or the last handle has gone.
+    pub(super) fn run(mut self, orders: &Receiver<Order>) -> Result<()> {
+        self.tell(false);
+        self.show();
+        loop {
+            let wait = self.latch.remaining(self.now()).unwrap_or(IDLE);
+            let wait = if self.contact.is_some() {
+                wait.min(CONTACT_POLL)
+            } else {
+                wait
+            };
+            match orders.recv_timeout(wait) {
+                Ok(Order::Open(decided)) => self.grant(decided),
+                Ok(Order::Hold(held)) => self.latch.hold(held),
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let now = self.now();
+            let open = self.latch.is_open(now);
+            self.set(open)?;
+            self.look_at_contact(now)?;
+            self.show();
+        }
+        // Dropping the strike shuts it as well; here a failure still has somebody to hear of it.
+        self.set(false)
+    }
+
+    fn grant(&mut self, decided: Instant) {
+        let Err(refusal) = self.latch.open(decided.elapsed(), self.now()) else {
+            return;
+        };
+        let reason = match refusal {
+            Refusal::Stale => "grant_too_old",
+            Refusal::Held => "held",
+        };
+        log::warn!("door: stays shut ({reason})");
+        let event = lock(&self.shared.maker).door(reason, Timestamp::now());
+        self.report(event);
+    }
+
+    /// Moves the strike, and tells the lock of every pulse.
+    fn set(&mut self, open: bool) -> Result<()> {
+        if open == self.open {
+            return Ok(());
+        }
+        if let Some(strike) = &self.strike {
+            strike.set(open).context("the door is out of control")?;
+        }
+        self.open = open;
+        log::info!("door: {}", if open { "open" } else { "shut" });
+        self.tell(open);
+        Ok(())
+    }
+
+    fn tell(&self, open: bool) {
+        let Some(words) = &self.lock_words else {
+            return;
+        };
+        let now = Timestamp::now();
+        let action = if open {
+            LockAction::Open
+        } else {
+            LockAction::Shut
+        };
+        let expires = now.checked_add(LOCK_WORD_VALID).ok().filter(|_| open);
+        let word = LockWord {
+            action,
+            issued_at: now.to_string(),
+            expires_at: expires.map(|t| t.to_string()),
+            pulse_s: open.then_some(self.pulse.as_secs_f64()),
+        };
+        if words.try_send(word).is_err() {
+            log::warn!("door: the lock on MQTT could not be told");
+        }
+    }
+
+    fn look_at_contact(&mut self, now: Duration) -> Result<()> {
+        let Some(contact) = &self.contact else {
+            return Ok(());
+        };
+        let Some(alarm) = self.latch.contact(contact.is_open()?, now) else {
+            return Ok(());
+        };
+        let maker = lock(&self.shared.maker);
+        let event = match alarm {
+            Alarm::Forced => maker.tamper("door_forced", Timestamp::now()),
+            Alarm::HeldOpen => maker.door("held_open", Timestamp::now()),
+            Alarm::ShutAgain => maker.door("shut_again", Timestamp::now()),
+        };
+        drop(maker);
+        log::warn!("door: {}", event.reason);
+        self.report(event);
+        Ok(())
+    }
+
+    /// An event that nothing hangs on.
+    fn report(&self, event: VerificationEvent) {
+        // `publish` has logged why, if it could not be stored.
+        let _ = self.shared.publish(event);
+    }
+
+    fn show(&self) {
+        if self.strike.is_none() && self.lock_words.is_none() {
+            return;
+        }
+        let word = match (self.open, self.latch.is_held()) {
+            (true, _) => "open",
+            (false, true) => "held",
+            (false, false) => "shut",
+        };
+        self.shared.state.send_if_modified(|state| {
+            let news = state.door != word;
+            word.clone_into(&mut state.door);
+            news
+        });
+    }
+
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+}
