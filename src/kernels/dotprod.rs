@@ -3,8 +3,11 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::neon::{ROWS, finish_rows};
+use super::neon::finish_rows;
 use super::tile::{Lanes, Target, Tile};
+
+/// Pixels of one step of a dense layer, here and for `Isa::I8mm`.
+pub(super) const ROWS: usize = 6;
 
 /// Steps for `Isa::DotProd`.
 pub(super) struct DotProd;
@@ -109,7 +112,7 @@ impl Tile for DotProd {
             [f0, f1, f2, f3],
         ];
         // SAFETY: passed on.
-        unsafe { finish_rows::<SELECT, RESIDUAL>(sums, lanes, target) }
+        unsafe { finish_rows::<SELECT, RESIDUAL, ROWS>(sums, lanes, target) }
     }
 }
 

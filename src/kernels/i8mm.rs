@@ -3,8 +3,8 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::dotprod::pack_pairs;
-use super::neon::{ROWS, Sums, finish_rows};
+use super::dotprod::{ROWS, pack_pairs};
+use super::neon::{Sums, finish_rows};
 use super::tile::{Lanes, Target, Tile};
 
 /// Steps for `Isa::I8mm`.
@@ -112,6 +112,6 @@ impl Tile for I8mm {
             })
         });
         // SAFETY: passed on.
-        unsafe { finish_rows::<SELECT, RESIDUAL>(sums, lanes, target) }
+        unsafe { finish_rows::<SELECT, RESIDUAL, ROWS>(sums, lanes, target) }
     }
 }

@@ -7,8 +7,8 @@ use super::requant::Table;
 use super::sliding::Sliding;
 use super::tile::{Lanes, Target, Tile};
 
-/// Pixels of one step of a dense layer, on all ARM levels.
-pub(super) const ROWS: usize = 6;
+/// Pixels of one step of a dense layer.
+const ROWS: usize = 5;
 
 /// Steps for `Isa::Neon`; its windows and its requantisation serve all ARM levels.
 pub(super) struct Neon;
@@ -54,7 +54,7 @@ impl Tile for Neon {
                     sums[q] = partial;
                 }
             }
-            finish_rows::<SELECT, RESIDUAL>(sums, lanes, target);
+            finish_rows::<SELECT, RESIDUAL, ROWS>(sums, lanes, target);
         }
     }
 }
@@ -142,9 +142,9 @@ impl Sliding for Neon {
 /// so that its tables stay in registers.
 ///
 /// # Safety
-/// The machine has NEON; tables and target are good for [`ROWS`] pixels of 16 channels.
+/// The machine has NEON; tables and target are good for `ROWS` pixels of 16 channels.
 #[inline(always)]
-pub(super) unsafe fn finish_rows<const SELECT: bool, const RESIDUAL: bool>(
+pub(super) unsafe fn finish_rows<const SELECT: bool, const RESIDUAL: bool, const ROWS: usize>(
     sums: [Sums; ROWS],
     lanes: Lanes<'_>,
     target: Target,
@@ -282,10 +282,10 @@ impl Half {
 #[derive(Clone, Copy)]
 pub(super) struct Tables([Half; 2]);
 
-/// Sums over `depth` of the products of each of six rows with each of four output channels.
+/// Sums over `depth` of the products of each of five rows with each of four output channels.
 ///
 /// # Safety
-/// The machine has NEON; `panel` is good for `6 * depth` bytes, `weights` for `4 * depth`, `start`
+/// The machine has NEON; `panel` is good for `5 * depth` bytes, `weights` for `4 * depth`, `start`
 /// for 16 values; `depth` is a positive multiple of 16.
 #[inline(always)]
 unsafe fn quad(
@@ -294,34 +294,52 @@ unsafe fn quad(
     weights: *const i8,
     start: *const i32,
 ) -> [int32x4_t; ROWS] {
-    // The products of two channels are under way at a time, which keeps in-order cores busy.
+    // An in-order core waits for a product, its second half and its sum. So each of the products of
+    // a row with four channels, in v8 to v11, is started two before its second half is added and
+    // three before it is summed up, across the rows: `$x` and `$s` are of this row, `$y` and `$t`
+    // of the one before.
     #[rustfmt::skip]
-    macro_rules! two {
-        ($x:literal, $w:literal, $v:literal, $s:literal, $t:literal) => {
+    macro_rules! row {
+        ($x:literal, $s0:literal, $y:literal, $t1:literal, $t2:literal, $t3:literal) => {
             concat!(
-                "smull v6.8h, v", $x, ".8b, v", $w, ".8b\n",
-                "smull v7.8h, v", $x, ".8b, v", $v, ".8b\n",
-                "smlal2 v6.8h, v", $x, ".16b, v", $w, ".16b\n",
-                "smlal2 v7.8h, v", $x, ".16b, v", $v, ".16b\n",
-                "sadalp v", $s, ".4s, v6.8h\n",
-                "sadalp v", $t, ".4s, v7.8h\n",
+                "smull v8.8h, v", $x, ".8b, v0.8b\n",
+                "smlal2 v10.8h, v", $y, ".16b, v2.16b\n",
+                "sadalp v", $t1, ".4s, v9.8h\n",
+                "smull v9.8h, v", $x, ".8b, v1.8b\n",
+                "smlal2 v11.8h, v", $y, ".16b, v3.16b\n",
+                "sadalp v", $t2, ".4s, v10.8h\n",
+                "smull v10.8h, v", $x, ".8b, v2.8b\n",
+                "smlal2 v8.8h, v", $x, ".16b, v0.16b\n",
+                "sadalp v", $t3, ".4s, v11.8h\n",
+                "smull v11.8h, v", $x, ".8b, v3.8b\n",
+                "smlal2 v9.8h, v", $x, ".16b, v1.16b\n",
+                "sadalp v", $s0, ".4s, v8.8h\n",
             )
         };
     }
-    #[rustfmt::skip]
     macro_rules! step {
         () => {
             concat!(
                 "ld1 {{v0.16b-v3.16b}}, [{w}], #64\n",
                 "ldp q4, q5, [{x}], #32\n",
-                two!("4", "0", "1", "8", "9"), two!("4", "2", "3", "10", "11"),
-                two!("5", "0", "1", "12", "13"), two!("5", "2", "3", "14", "15"),
-                "ldp q4, q5, [{x}], #32\n",
-                two!("4", "0", "1", "16", "17"), two!("4", "2", "3", "18", "19"),
-                two!("5", "0", "1", "20", "21"), two!("5", "2", "3", "22", "23"),
-                "ldp q4, q5, [{x}], #32\n",
-                two!("4", "0", "1", "24", "25"), two!("4", "2", "3", "26", "27"),
-                two!("5", "0", "1", "28", "29"), two!("5", "2", "3", "30", "31"),
+                "smull v8.8h, v4.8b, v0.8b\n",
+                "smull v9.8h, v4.8b, v1.8b\n",
+                "smull v10.8h, v4.8b, v2.8b\n",
+                "smlal2 v8.8h, v4.16b, v0.16b\n",
+                "smull v11.8h, v4.8b, v3.8b\n",
+                "smlal2 v9.8h, v4.16b, v1.16b\n",
+                "sadalp v12.4s, v8.8h\n",
+                row!("5", "16", "4", "13", "14", "15"),
+                "ldp q6, q7, [{x}], #32\n",
+                row!("6", "20", "5", "17", "18", "19"),
+                row!("7", "24", "6", "21", "22", "23"),
+                "ldr q4, [{x}], #16\n",
+                row!("4", "28", "7", "25", "26", "27"),
+                "smlal2 v10.8h, v4.16b, v2.16b\n",
+                "sadalp v29.4s, v9.8h\n",
+                "smlal2 v11.8h, v4.16b, v3.16b\n",
+                "sadalp v30.4s, v10.8h\n",
+                "sadalp v31.4s, v11.8h\n",
             )
         };
     }
@@ -336,12 +354,11 @@ unsafe fn quad(
             )
         };
     }
-    let (a, b, c, d, e, f);
-    // SAFETY: reads `6 * depth` bytes of the panel, `4 * depth` of the weights and 64 of the start;
+    let (a, b, c, d, e);
+    // SAFETY: reads `5 * depth` bytes of the panel, `4 * depth` of the weights and 64 of the start;
     // nothing is written but the registers named.
     unsafe {
         asm!(
-            "ld1 {{v8.4s-v11.4s}}, [{s}]",
             "ld1 {{v12.4s-v15.4s}}, [{s}]",
             "ld1 {{v16.4s-v19.4s}}, [{s}]",
             "ld1 {{v20.4s-v23.4s}}, [{s}]",
@@ -355,7 +372,6 @@ unsafe fn quad(
             step!(),
             "subs {k}, {k}, #32",
             "b.gt 2b",
-            sum!("8", "9", "10", "11"),
             sum!("12", "13", "14", "15"),
             sum!("16", "17", "18", "19"),
             sum!("20", "21", "22", "23"),
@@ -367,14 +383,14 @@ unsafe fn quad(
             s = in(reg) start,
             out("v0") _, out("v1") _, out("v2") _, out("v3") _,
             out("v4") _, out("v5") _, out("v6") _, out("v7") _,
-            out("v8") a, out("v9") _, out("v10") _, out("v11") _,
-            out("v12") b, out("v13") _, out("v14") _, out("v15") _,
-            out("v16") c, out("v17") _, out("v18") _, out("v19") _,
-            out("v20") d, out("v21") _, out("v22") _, out("v23") _,
-            out("v24") e, out("v25") _, out("v26") _, out("v27") _,
-            out("v28") f, out("v29") _, out("v30") _, out("v31") _,
+            out("v8") _, out("v9") _, out("v10") _, out("v11") _,
+            out("v12") a, out("v13") _, out("v14") _, out("v15") _,
+            out("v16") b, out("v17") _, out("v18") _, out("v19") _,
+            out("v20") c, out("v21") _, out("v22") _, out("v23") _,
+            out("v24") d, out("v25") _, out("v26") _, out("v27") _,
+            out("v28") e, out("v29") _, out("v30") _, out("v31") _,
             options(nostack, readonly),
         );
     }
-    [a, b, c, d, e, f]
+    [a, b, c, d, e]
 }
