@@ -208,6 +208,18 @@ fn check_depthwise(kernels: Kernels, seed: u64) -> Result<usize, String> {
     )
 }
 
+fn check_dot(kernels: Kernels, seed: u64) -> Result<usize, String> {
+    let mut random = Random(seed.wrapping_mul(0xA076_1D64_78BD_642F) | 1);
+    let lengths = [random.below(600), random.below(600)];
+    let [a, b] = lengths.map(|length| random.bytes(length, -128));
+    let [got, expected] = [kernels, scalar()].map(|kernels| kernels.dot(&a, &b));
+    if got == expected {
+        Ok(a.len().min(b.len()))
+    } else {
+        Err(format!("dot {lengths:?} seed {seed}: {got} for {expected}"))
+    }
+}
+
 fn scalar() -> Kernels {
     Kernels::new(Isa::Scalar).expect("every machine runs plain code")
 }
@@ -234,7 +246,11 @@ fn main() {
             continue;
         };
         type Check = fn(Kernels, u64) -> Result<usize, String>;
-        let checks: [(&str, Check); 2] = [("dense", check_dense), ("depthwise", check_depthwise)];
+        let checks: [(&str, Check); 3] = [
+            ("dense", check_dense),
+            ("depthwise", check_depthwise),
+            ("dot", check_dot),
+        ];
         for (name, check) in checks {
             match (1..=seeds)
                 .map(|seed| check(kernels, seed))

@@ -1,7 +1,7 @@
 //! How alike two templates are.
 
 use super::template::Template;
-use crate::inference::L1HeadSpec;
+use crate::inference::{L1HeadSpec, kernels};
 
 /// A measure of similarity: higher is more alike.
 #[derive(Clone, Debug)]
@@ -46,46 +46,62 @@ impl Metric {
     }
 
     /// Similarity of two templates of the same model.
-    pub(super) fn similarity(&self, a: &Template, b: &Template) -> f32 {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "sums of a few thousand products of int8"
+    )]
+    pub(super) fn similarity<'a>(&self, a: impl Into<Vector<'a>>, b: impl Into<Vector<'a>>) -> f32 {
+        let (a, b) = (a.into(), b.into());
+        let norms = a.norm * b.norm;
+        let cosine = || {
+            let dot = kernels().dot(a.values, b.values) as f32;
+            if norms > 0.0 { dot / norms } else { 0.0 }
+        };
         match self {
-            Self::Cosine => cosine(a, b),
+            Self::Cosine => cosine(),
             Self::Euclidean => {
-                let d = (2.0 - 2.0 * cosine(a, b)).max(0.0).sqrt();
+                let d = (2.0 - 2.0 * cosine()).max(0.0).sqrt();
                 1.0 - d / 2.0
             }
             Self::L1 { weights, bias } => {
-                let (a, b) = (a.embedding(), b.embedding());
-                let pairs = a.values().iter().zip(b.values()).zip(weights);
-                let sum: f32 = pairs.map(|((a, b), w)| w * (a - b).abs()).sum();
+                let unit = |v: i8, norm: f32| if norm > 0.0 { f32::from(v) / norm } else { 0.0 };
+                let pairs = a.values.iter().zip(b.values).zip(weights);
+                let (p, q) = (a.norm, b.norm);
+                let distance = |a: i8, b: i8| (unit(a, p) - unit(b, q)).abs();
+                let sum: f32 = pairs.map(|((&a, &b), w)| w * distance(a, b)).sum();
                 1.0 / (1.0 + (-sum - bias).exp())
             }
         }
     }
 }
 
+/// The components of a template, of any length, and that length.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Vector<'a> {
+    pub(super) values: &'a [i8],
+    pub(super) norm: f32,
+}
+
+impl<'a> Vector<'a> {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "sums of a few thousand products of int8"
+    )]
+    pub(super) fn new(values: &'a [i8]) -> Self {
+        let norm = (kernels().dot(values, values) as f32).sqrt();
+        Self { values, norm }
+    }
+}
+
+impl<'a> From<&'a Template> for Vector<'a> {
+    fn from(template: &'a Template) -> Self {
+        Self::new(&template.values)
+    }
+}
+
 /// The similarity that [`Metric::Euclidean`] gives for a cosine.
 pub(super) fn cosine_to_euclidean(cosine: f64) -> f64 {
     1.0 - (2.0 - 2.0 * cosine).max(0.0).sqrt() / 2.0
-}
-
-/// Cosine of the quantised vectors, from integer sums.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "sums of a few thousand products of int8"
-)]
-fn cosine(a: &Template, b: &Template) -> f32 {
-    let dot = |a: &[i8], b: &[i8]| -> i32 {
-        a.iter()
-            .zip(b)
-            .map(|(&a, &b)| i32::from(a) * i32::from(b))
-            .sum()
-    };
-    let norms = (dot(&a.values, &a.values) as f32) * (dot(&b.values, &b.values) as f32);
-    if norms > 0.0 {
-        dot(&a.values, &b.values) as f32 / norms.sqrt()
-    } else {
-        0.0
-    }
 }
 
 #[cfg(test)]

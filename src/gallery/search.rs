@@ -1,7 +1,9 @@
 //! The gallery in memory, and the search of a probe in it.
 
+use std::ops::Range;
+
 use super::calibration::ThresholdPolicy;
-use super::metric::Metric;
+use super::metric::{Metric, Vector};
 use super::protect::Turn;
 use super::template::{ModelId, Template};
 
@@ -69,8 +71,12 @@ pub struct Gallery {
     model_id: ModelId,
     metric: Metric,
     policy: ThresholdPolicy,
-    /// Subjects in the order of their names.
-    subjects: Vec<(String, Vec<Template>)>,
+    /// Subjects in the order of their names, each with where its templates are in `rows`.
+    subjects: Vec<(String, Range<usize>)>,
+    /// Where each template is in `values`, and its norm.
+    rows: Vec<(Range<usize>, f32)>,
+    /// All templates one after the other, so that a search reads memory from end to end.
+    values: Vec<i8>,
     /// How these templates are turned, and so every probe before it is compared with them.
     turn: Option<Turn>,
 }
@@ -83,6 +89,8 @@ impl Gallery {
             metric,
             policy,
             subjects: Vec::new(),
+            rows: Vec::new(),
+            values: Vec::new(),
             turn: None,
         }
     }
@@ -109,19 +117,24 @@ impl Gallery {
     ///
     /// # Errors
     /// [`ModelMismatch`], and the gallery stays as it was.
-    pub fn fill(&mut self, templates: Vec<(String, Template)>) -> Result<(), ModelMismatch> {
+    pub fn fill(&mut self, mut templates: Vec<(String, Template)>) -> Result<(), ModelMismatch> {
         for (_, template) in &templates {
             self.check(template)?;
         }
+        templates.sort_by(|(a, _), (b, _)| a.cmp(b));
         self.subjects.clear();
+        self.rows.clear();
+        self.values.clear();
         self.turn = None;
         for (subject, template) in templates {
-            match self
-                .subjects
-                .binary_search_by(|(name, _)| name.cmp(&subject))
-            {
-                Ok(at) => self.subjects[at].1.push(template),
-                Err(at) => self.subjects.insert(at, (subject, vec![template])),
+            let start = self.values.len();
+            self.values.extend_from_slice(&template.values);
+            let norm = Vector::from(&template).norm;
+            self.rows.push((start..self.values.len(), norm));
+            let row = self.rows.len();
+            match self.subjects.last_mut() {
+                Some((name, rows)) if *name == subject => rows.end = row,
+                _ => self.subjects.push((subject, row - 1..row)),
             }
         }
         Ok(())
@@ -154,14 +167,13 @@ impl Gallery {
     pub fn search(&self, probe: &Template) -> Result<Match, ModelMismatch> {
         self.check(probe)?;
         let turned = self.turn.as_ref().map(|turn| turn.turned(probe));
-        let probe = turned.as_ref().unwrap_or(probe);
+        let probe = Vector::from(turned.as_ref().unwrap_or(probe));
         let mut found = Match {
             threshold: self.threshold(),
             ..Match::default()
         };
-        for (subject, templates) in &self.subjects {
-            let similarities = templates.iter().map(|t| self.metric.similarity(probe, t));
-            let Some(similarity) = similarities.reduce(f32::max) else {
+        for (subject, rows) in &self.subjects {
+            let Some(similarity) = self.best(probe, rows) else {
                 continue;
             };
             let beats =
@@ -204,19 +216,18 @@ impl Gallery {
     ) -> Result<Option<Verification>, ModelMismatch> {
         self.check(probe)?;
         let turned = self.turn.as_ref().map(|turn| turn.turned(probe));
-        let probe = turned.as_ref().unwrap_or(probe);
-        Ok(self.templates(subject).and_then(|templates| {
-            let similarities = templates.iter().map(|t| self.metric.similarity(probe, t));
+        let probe = Vector::from(turned.as_ref().unwrap_or(probe));
+        Ok(self.rows_of(subject).and_then(|rows| {
             Some(Verification {
-                similarity: similarities.reduce(f32::max)?,
-                threshold: self.policy.verification_of(templates.len()),
+                similarity: self.best(probe, rows)?,
+                threshold: self.policy.verification_of(rows.len()),
             })
         }))
     }
 
     /// Whether somebody of this name is enrolled.
     pub fn knows(&self, subject: &str) -> bool {
-        self.templates(subject).is_some()
+        self.rows_of(subject).is_some()
     }
 
     /// The similarity that a stranger reaches with probability `fmr`.
@@ -224,17 +235,29 @@ impl Gallery {
         self.policy.at(fmr)
     }
 
-    fn templates(&self, subject: &str) -> Option<&[Template]> {
+    fn rows_of(&self, subject: &str) -> Option<&Range<usize>> {
         let at = self
             .subjects
             .binary_search_by(|(name, _)| name.as_str().cmp(subject));
-        at.ok().map(|at| &self.subjects[at].1[..])
+        at.ok().map(|at| &self.subjects[at].1)
+    }
+
+    /// Similarity of the template among `rows` that the probe is most like.
+    fn best(&self, probe: Vector<'_>, rows: &Range<usize>) -> Option<f32> {
+        let similarity = |(place, norm): &(Range<usize>, f32)| {
+            let values = &self.values[place.clone()];
+            let norm = *norm;
+            self.metric.similarity(probe, Vector { values, norm })
+        };
+        self.rows[rows.clone()]
+            .iter()
+            .map(similarity)
+            .reduce(f32::max)
     }
 
     /// What a search's best has to reach at the present size of the gallery.
     pub fn threshold(&self) -> f32 {
-        self.policy
-            .identification(self.subjects.iter().map(|(_, t)| t.len()).sum())
+        self.policy.identification(self.rows.len())
     }
 
     fn check(&self, template: &Template) -> Result<(), ModelMismatch> {

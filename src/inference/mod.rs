@@ -19,3 +19,4 @@ pub use manifest::{
 pub use models::{ModelFile, Models};
 pub use network::{Network, Outputs};
 pub use quantized::Report;
+pub(crate) use quantized::kernels;

@@ -207,7 +207,7 @@ unsafe fn load(from: *const i32) -> [int32x4_t; 2] {
 /// # Safety
 /// The machine has the instruction.
 #[inline(always)]
-unsafe fn dot(mut sums: int32x4_t, x: int8x16_t, w: int8x16_t) -> int32x4_t {
+pub(super) unsafe fn dot(mut sums: int32x4_t, x: int8x16_t, w: int8x16_t) -> int32x4_t {
     // SAFETY: arithmetic on registers.
     unsafe {
         asm!("sdot {0:v}.4s, {1:v}.16b, {2:v}.16b",

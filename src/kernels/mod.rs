@@ -4,6 +4,7 @@
 //! -127..=127. What a kernel computes is defined by plain Rust (`Isa::Scalar` and
 //! [`Requant::apply`]); every instruction set gives the same bytes. `unsafe` stands only here.
 
+mod dot;
 mod gather;
 mod geometry;
 mod isa;
@@ -129,8 +130,8 @@ impl Kernels {
         if point && layer.depth == layer.inputs {
             return self.dense_rows(layer, input, residual, output, panel);
         }
-        // A multiple of the rows of every kernel; few enough to stay in the first cache.
-        const STEP: usize = 84;
+        // A multiple of the rows of every kernel; few enough to stay in a cache.
+        const STEP: usize = 210;
         for start in (0..size[0] * size[1]).step_by(STEP) {
             let range = start..(start + STEP).min(size[0] * size[1]);
             gather::windows(layer, input, shape, size[1], range.clone(), rows);

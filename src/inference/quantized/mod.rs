@@ -51,14 +51,14 @@ impl fmt::Display for Report {
 /// gains the latter. Inputs, outputs and their names stay.
 pub(crate) fn rewrite(model: &mut TypedModel) -> TractResult<Report> {
     super::prelu::fuse_prelu(model)?;
-    let (rewritten, report) = translate::translate(model, chosen_kernels())?;
+    let (rewritten, report) = translate::translate(model, kernels())?;
     *model = rewritten;
     Ok(report)
 }
 
 /// The kernels to use: those that [`OVERRIDE`] names, else the best. Chosen and logged once per
 /// process.
-fn chosen_kernels() -> Kernels {
+pub(crate) fn kernels() -> Kernels {
     static CHOSEN: OnceLock<Kernels> = OnceLock::new();
     *CHOSEN.get_or_init(|| {
         let named = std::env::var(OVERRIDE).ok().and_then(|name| {
