@@ -12,11 +12,14 @@ use crate::face::{
     Quality, QualityLimits, QualityReason, TrackId, Tracker,
 };
 use crate::gallery::{Gallery, Match, ModelMismatch, Template, Verification};
-use crate::image::{Frame, ImageError, RgbImage, decode};
+use crate::image::{Frame, ImageError, Motion, RgbImage, decode};
 use crate::inference::ModelError;
 
 /// A face that is turned further says little about being a picture of one.
 const LIVENESS_YAW: f32 = 20.0;
+
+/// A picture in which nothing moves is looked at this often, for a face that was missed.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// How long each stage of a step took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,6 +66,8 @@ pub struct Step {
     pub faces: Vec<SeenFace>,
     /// What was decided.
     pub decisions: Vec<Decision>,
+    /// Nothing had moved and nobody was followed, so that nobody was looked for.
+    pub still: bool,
     /// Time per stage.
     pub timings: Timings,
 }
@@ -95,6 +100,9 @@ pub struct Pipeline {
     /// The frames of each visit, apart by the subject that they were taken for: a picture of
     /// somebody does not profit from the face of whoever holds it.
     presentations: HashMap<TrackId, HashMap<Option<String>, Fusion>>,
+    motion: Motion,
+    /// When a frame was last looked at, by the time of the frames.
+    looked_at: Option<Duration>,
     image: RgbImage,
     aligned: AlignedFace,
 }
@@ -119,6 +127,8 @@ impl Pipeline {
             decider: Decider::new(rules),
             claimed: None,
             presentations: HashMap::new(),
+            motion: Motion::default(),
+            looked_at: None,
             image: RgbImage::default(),
             aligned: AlignedFace::default(),
         }
@@ -150,11 +160,20 @@ impl Pipeline {
         let started = Instant::now();
         let mut step = Step::default();
         let mut watch = Stopwatch(started);
+        let now = frame.captured_at;
+        let moved = self.motion.moved(frame);
+        let lately = |at: Duration| now.saturating_sub(at) < LOOK_AGAIN;
+        if !moved && self.tracker.is_empty() && self.looked_at.is_some_and(lately) {
+            step.still = true;
+            step.timings.total = started.elapsed();
+            return Ok(step);
+        }
+        self.motion.keep();
+        self.looked_at = Some(now);
         decode(frame, &mut self.image)?;
         step.timings.decode = watch.lap();
         let found = self.detector.detect(&self.image)?;
         step.timings.detect = watch.lap();
-        let now = frame.captured_at;
         let tracks = self.tracker.follow(&found, now);
         for (detection, track) in found.into_iter().zip(tracks) {
             let face = self.judge(detection, track, &mut step.timings)?;

@@ -87,6 +87,11 @@ impl Tracker {
         ids
     }
 
+    /// Whether nobody is followed.
+    pub fn is_empty(&self) -> bool {
+        self.tracks.is_empty()
+    }
+
     /// Forgets the tracks that have ended by `now` and returns them.
     pub fn ended(&mut self, now: Duration) -> Vec<TrackId> {
         let gap = self.gap;

@@ -3,6 +3,8 @@
 //! YUV is taken as ITU-R BT.601 in limited range, which is what V4L2's default colorspace for
 //! cameras says; the conversion is the usual 8-bit fixed-point one.
 
+use std::num::Wrapping;
+
 use super::jpeg::decode_jpeg;
 use super::{Frame, ImageError, PixelFormat, RgbImage};
 
@@ -68,13 +70,45 @@ pub fn decode(frame: &Frame, image: &mut RgbImage) -> Result<(), ImageError> {
 }
 
 /// One row of `Y0 U Y1 V`. An odd width leaves the last Y1 unused.
+///
+/// Most of it in blocks of fixed size, and with arithmetic that is not checked for overflow, so
+/// that the compiler makes vectors of it.
 fn yuyv_row(row: &[u8], out: &mut [u8]) {
+    let blocks = row.as_chunks::<{ 2 * BLOCK }>().0;
+    let (images, out) = out.as_chunks_mut::<{ 3 * BLOCK }>();
+    for (block, image) in blocks.iter().zip(&mut *images) {
+        yuyv_block(block, image);
+    }
+    let row = &row[images.len() * 2 * BLOCK..];
     for (rgb, p) in out.chunks_mut(6).zip(row.chunks_exact(4)) {
         let (first, second) = rgb.split_at_mut(3);
         first.copy_from_slice(&rgb_of(p[0], p[1], p[3]));
         if !second.is_empty() {
             second.copy_from_slice(&rgb_of(p[2], p[1], p[3]));
         }
+    }
+}
+
+/// Pixels of a block.
+const BLOCK: usize = 16;
+
+/// What [`rgb_of`] gives for each pixel of a block.
+fn yuyv_block(bytes: &[u8; 2 * BLOCK], image: &mut [u8; 3 * BLOCK]) {
+    let wide = |v: u8, less: i32| Wrapping(i32::from(v) - less);
+    let of = |value: i32| Wrapping(value);
+    let luma: [Wrapping<i32>; BLOCK] =
+        std::array::from_fn(|i| of(298) * wide(bytes[2 * i], 16) + of(128));
+    let chroma = |at: usize| -> [Wrapping<i32>; BLOCK] {
+        std::array::from_fn(|i| wide(bytes[i / 2 * 4 + at], 128))
+    };
+    let (d, e) = (chroma(1), chroma(3));
+    let level = |v: Wrapping<i32>| (v.0 >> 8).clamp(0, 255).to_le_bytes()[0];
+    let red: [u8; BLOCK] = std::array::from_fn(|i| level(luma[i] + of(409) * e[i]));
+    let green: [u8; BLOCK] =
+        std::array::from_fn(|i| level(luma[i] - of(100) * d[i] - of(208) * e[i]));
+    let blue: [u8; BLOCK] = std::array::from_fn(|i| level(luma[i] + of(516) * d[i]));
+    for (i, rgb) in image.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+        *rgb = [red[i], green[i], blue[i]];
     }
 }
 
@@ -165,6 +199,25 @@ mod tests {
                     close,
                     "{format} {size:?} pixel {i}: {got:?} should be {want:?}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_of_yuyv_are_their_pixels() {
+        for width in [16, 17, 31, 40, 50] {
+            let bytes: Vec<u8> = (0..PixelFormat::Yuyv.packed_stride(width) * 2)
+                .map(|i| (i * 7919 % 256).to_le_bytes()[0])
+                .collect();
+            let mut image = RgbImage::default();
+            let size = (width, 2, 0);
+            decode(&frame(PixelFormat::Yuyv, size, &bytes), &mut image).expect("decodes");
+            for (i, got) in image.pixels().chunks_exact(3).enumerate() {
+                let row = &bytes[i / width as usize * width.next_multiple_of(2) as usize * 2..];
+                let x = i % width as usize;
+                let pair = &row[x / 2 * 4..][..4];
+                let expected = rgb_of(pair[x % 2 * 2], pair[1], pair[3]);
+                assert_eq!(got, expected, "width {width} pixel {i}");
             }
         }
     }
