@@ -6,7 +6,7 @@ CARGO ?= $(shell scripts/cargo)
 # The package's architecture: arm64, built with Debian's cross compiler, or amd64.
 ARCH ?= arm64
 
-.PHONY: demo test test-arm test-safety deb deny lint build clean
+.PHONY: demo test test-arm test-safety compare deb deny lint build clean
 
 demo: build
 	demo/run $(if $(CAMERA),--camera $(CAMERA))
@@ -29,6 +29,16 @@ deny:
 	@$(CARGO) deny --version >/dev/null 2>&1 || \
 	    { echo "make deny needs cargo-deny: cargo install --locked cargo-deny" >&2; exit 1; }
 	$(CARGO) deny --locked check
+
+# The engine beside others; see benches/README.md.
+PYTHON ?= target/compare/venv/bin/python
+compare: build $(PYTHON)
+	cross/build
+	$(PYTHON) benches/compare.py
+
+target/compare/venv/bin/python: benches/requirements.txt
+	python3 -m venv target/compare/venv
+	$@ -m pip install -q -r benches/requirements.txt
 
 # A test is named so that the dependencies are built with the features that the tests need: tract is compiled once.
 build:

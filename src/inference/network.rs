@@ -43,7 +43,30 @@ impl Network {
         name: &str,
         bytes: &[u8],
         input: &InputSpec,
+        size: (usize, usize),
+    ) -> Result<Self, ModelError> {
+        Self::plan(name, bytes, input, size, true)
+    }
+
+    /// The same as tract alone would run it, to compare with.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`].
+    pub fn stock(
+        name: &str,
+        bytes: &[u8],
+        input: &InputSpec,
+        size: (usize, usize),
+    ) -> Result<Self, ModelError> {
+        Self::plan(name, bytes, input, size, false)
+    }
+
+    fn plan(
+        name: &str,
+        bytes: &[u8],
+        input: &InputSpec,
         (width, height): (usize, usize),
+        ours: bool,
     ) -> Result<Self, ModelError> {
         let refused = |e: TractError| ModelError::Load {
             name: name.to_owned(),
@@ -66,7 +89,11 @@ impl Network {
             .with_input_fact(0, fact)
             .and_then(InferenceModelExt::into_typed)
             .map_err(refused)?;
-        let arithmetic = rewrite(&mut model).map_err(refused)?;
+        let arithmetic = if ours {
+            rewrite(&mut model).map_err(refused)?
+        } else {
+            Report::default()
+        };
         let plan = model
             .into_optimized()
             .and_then(IntoRunnable::into_runnable)
@@ -187,6 +214,14 @@ impl Outputs<'_> {
             found: format!("{} values", values.len()),
             expected: format!("{size} values"),
         })
+    }
+
+    /// The values of the first output.
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`] when there is none or it holds no f32.
+    pub fn first(&self) -> Result<&[f32], ModelError> {
+        self.get(self.names.first().map_or("", String::as_str))
     }
 
     /// The values of the only output, which has to hold `size`.

@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+"""Compares doorward with other engines on one network, and counts ARM instructions.
+
+Every engine runs on one thread, in turns, several rounds. What counts is the processor time of a
+run in the best round, which a busy machine disturbs less than the time on the clock. ARM instructions are counted under an emulator by benches/count.c, as
+the difference between two numbers of runs: they are exact, but they are not time.
+
+Writes target/compare.json and prints the tables of benches/README.md. See there what it needs.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+import mobilefacenet as net
+
+ROOT = Path(__file__).resolve().parent.parent
+WORK = ROOT / "target/compare"
+ARM = ROOT / "target/aarch64-unknown-linux-gnu/dist/doorward"
+CORES = {"neon": "cortex-a53", "dotprod": "cortex-a76", "i8mm": "max"}
+
+
+def session(model, threads=1):
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = threads
+    options.log_severity_level = 3
+    return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+
+
+class Pictures(CalibrationDataReader):
+    def __init__(self):
+        self.seeds = iter(range(100, 116))
+
+    def get_next(self):
+        seed = next(self.seeds, None)
+        return None if seed is None else {"input": net.tensor(net.picture(seed))}
+
+
+FORMS = [("qdq_s8", QuantFormat.QDQ, QuantType.QInt8),
+         ("qdq_u8", QuantFormat.QDQ, QuantType.QUInt8),
+         ("qop_u8", QuantFormat.QOperator, QuantType.QUInt8)]
+
+
+def write_models():
+    """The network, with PReLU and with ReLU, in all its forms."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    for relu, suffix in [(False, ""), (True, "_relu")]:
+        layers = net.network(relu=relu)
+        onnx.save(net.to_onnx(layers), WORK / f"f32{suffix}.onnx")
+        onnx.save(net.to_onnx(layers, every=True), WORK / "every.onnx")
+        every = session(WORK / "every.onnx")
+        names = [o.name for o in every.get_outputs()]
+        greatest = {"input": 1.0}
+        for seed in range(100, 116):
+            values = every.run(None, {"input": net.tensor(net.picture(seed))})
+            for name, value in zip(names, values):
+                greatest[name] = max(greatest.get(name, 0.0), float(np.abs(value).max()))
+        scales = {name: value / 127 for name, value in greatest.items()}
+        onnx.save(net.to_onnx(layers, scales), WORK / f"int8{suffix}.onnx")
+        for name, form, kind in FORMS:
+            quantize_static(WORK / f"f32{suffix}.onnx", WORK / f"{name}{suffix}.onnx", Pictures(),
+                            quant_format=form, per_channel=True, activation_type=kind,
+                            weight_type=QuantType.QInt8)
+    net.to_ncnn(net.network(), WORK / "ncnn")
+    net.picture(1).tofile(WORK / "pixels.rgb")
+
+
+RUNS = 40
+
+
+def doorward(binary, model, *arguments, isa=None):
+    """Processor time of a run in ms, and the output, of `doorward bench --network`."""
+    environment = os.environ | ({"DOORWARD_ISA": isa} if isa else {})
+
+    def run(runs):
+        command = [binary, "--json", "bench", "--network", model,
+                   "--pixels", WORK / "pixels.rgb", "--runs", str(runs), *arguments]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return spent, np.asarray(json.loads(done.stdout)["output"])
+
+    (less, output), (more, _) = run(1), run(1 + 2 * RUNS)
+    return (more - less) / 2 / RUNS * 1000, output
+
+
+def timed(run):
+    """The same of a function; its first run, which may prepare something, is not counted."""
+    output = run()
+    start = time.process_time()
+    for _ in range(RUNS):
+        run()
+    return (time.process_time() - start) / RUNS * 1000, np.asarray(output, np.float64).ravel()
+
+
+def engines(binary):
+    """A function for each engine that gives the time of a run in ms and the output."""
+    picture = net.tensor(net.picture(1))
+
+    def ours(model, *arguments, isa=None):
+        return lambda: doorward(binary, WORK / model, *arguments, isa=isa)
+
+    def onnxruntime(model):
+        opened = session(WORK / model)
+        return lambda: timed(lambda: opened.run(None, {"input": picture})[0])
+
+    found = {
+        "doorward int8": ours("int8.onnx"),
+        "doorward int8, AVX2": ours("int8.onnx", isa="avx2"),
+        "doorward f32": ours("f32.onnx"),
+        "tract f32": ours("f32.onnx", "--stock"),
+        "tract int8": ours("int8.onnx", "--stock"),
+        "ONNX Runtime f32": onnxruntime("f32.onnx"),
+        "ONNX Runtime int8, our file": onnxruntime("int8.onnx"),
+        "doorward int8, ReLU": ours("int8_relu.onnx"),
+        "ONNX Runtime f32, ReLU": onnxruntime("f32_relu.onnx"),
+        "ONNX Runtime int8, ReLU, our file": onnxruntime("int8_relu.onnx"),
+    }
+    for name, _, _ in FORMS:
+        found[f"ONNX Runtime int8, {name}"] = onnxruntime(f"{name}.onnx")
+        found[f"ONNX Runtime int8, ReLU, {name}"] = onnxruntime(f"{name}_relu.onnx")
+    try:
+        import ncnn
+
+        opened = ncnn.Net()
+        opened.opt.num_threads = 1
+        opened.load_param(str(WORK / "ncnn.param"))
+        opened.load_model(str(WORK / "ncnn.bin"))
+
+        def run():
+            extractor = opened.create_extractor()
+            extractor.input("input", ncnn.Mat(picture[0]))
+            return np.array(extractor.extract("output")[1])
+
+        found["ncnn f32"] = lambda: timed(run)
+    except ImportError:
+        print("ncnn: not installed, skipped")
+    try:
+        import cv2
+
+        cv2.setNumThreads(1)
+        reader = cv2.dnn.readNetFromONNX(str(WORK / "f32.onnx"))
+
+        def forward():
+            reader.setInput(picture)
+            return reader.forward()
+
+        found["OpenCV f32"] = lambda: timed(forward)
+    except ImportError:
+        print("OpenCV: not installed, skipped")
+    return found
+
+
+def compare(binary, rounds):
+    """Time of a run in the best round in ms, and cosine to the f32 output, by engine."""
+    picture = {"input": net.tensor(net.picture(1))}
+    truths = [session(WORK / f"f32{suffix}.onnx").run(None, picture)[0].ravel()
+              for suffix in ["", "_relu"]]
+    table = {}
+    contestants = engines(binary)
+    for _ in range(rounds):
+        for name, run in contestants.items():
+            ms, output = run()
+            truth = truths["ReLU" in name]
+            cosine = output @ truth / np.linalg.norm(output) / np.linalg.norm(truth)
+            table[name] = (min(ms, table.get(name, (ms,))[0]), float(cosine))
+    return table
+
+
+def counter():
+    """The counting plugin, built."""
+    plugin = WORK / "count.so"
+    subprocess.run(["gcc", "-O2", "-shared", "-fPIC", ROOT / "benches/count.c", "-o", plugin],
+                   check=True)
+    return plugin
+
+
+def count(plugin, core, isa, *arguments):
+    """Million instructions of one run of `doorward bench`."""
+    # Without these the program would start itself anew, which the emulator cannot.
+    environment = os.environ | {"MALLOC_TRIM_THRESHOLD_": "4194304", "RUST_LOG": "off",
+                                "MALLOC_MMAP_THRESHOLD_": "33554432", "DOORWARD_ISA": isa,
+                                "TRACT_CPU_AARCH64_KIND": "a53" if isa == "neon" else "a72"}
+
+    def run(runs):
+        command = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", "-cpu", core, "-plugin", plugin,
+                   ARM, "--json", "bench", *arguments, "--runs", str(runs)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        last = [line for line in done.stderr.splitlines() if line.startswith("instructions ")][-1]
+        return int(last.split()[1])
+
+    return round((run(5) - run(1)) / 4 / 1e6, 2)
+
+
+def arm():
+    """Million instructions by what ran; empty without an ARM binary."""
+    if not ARM.exists() or not shutil.which("qemu-aarch64"):
+        print("ARM: skipped, needs the binary of cross/build and qemu-user")
+        return {}
+    plugin = counter()
+    network = ("--network", WORK / "int8.onnx")
+    found = {isa: count(plugin, core, isa, *network) for isa, core in CORES.items()}
+    stock = ("--network", WORK / "f32.onnx", "--stock")
+    found["tract_f32"] = count(plugin, CORES["dotprod"], "dotprod", *stock)
+    for isa in ["neon", "dotprod"]:
+        for stage, key in [("pipeline", "step"), ("detect", "detect"), ("embed", "embed")]:
+            found[f"{key}_{isa}"] = count(plugin, CORES[isa], isa, "--stage", stage)
+    found["idle"] = count(plugin, CORES["neon"], "neon", "--stage", "idle")
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/doorward")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    write_models()
+    table = compare(arguments.binary, arguments.rounds)
+    print("\n| engine | ms of processor time | cosine to f32 |\n|---|---|---|")
+    for name, (ms, cosine) in sorted(table.items(), key=lambda row: row[1][0]):
+        print(f"| {name} | {ms:.2f} | {cosine:.4f} |")
+    counts = arm()
+    print("\n| ARM | million instructions |\n|---|---|")
+    for name, millions in counts.items():
+        print(f"| {name} | {millions} |")
+    best = min(ms for name, (ms, _) in table.items() if name.startswith("ONNX Runtime int8"))
+    time_of = lambda name: round(table[name][0], 3) if name in table else None
+    answer = {
+        "x86": {
+            "ours_int8_ms": time_of("doorward int8"),
+            "ours_int8_avx2_ms": time_of("doorward int8, AVX2"),
+            "ours_int8_relu_ms": time_of("doorward int8, ReLU"),
+            "ort_int8_ms": round(best, 3),
+            "ort_f32_ms": time_of("ONNX Runtime f32"),
+            "tract_f32_ms": time_of("tract f32"),
+            "ncnn_f32_ms": time_of("ncnn f32"),
+        },
+        "arm_minstr": counts,
+    }
+    (ROOT / "target/compare.json").write_text(json.dumps(answer, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
