@@ -166,6 +166,8 @@ fn a_key_that_others_can_read_is_refused() {
     write_key(&door, &[1; 32]);
     let path = door.path("commands.key");
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+    let check = door.expect(1, &["check", "--offline"]);
+    assert!(check.out.contains("WRONG commands"), "{}", check.out);
     for args in [
         &["command", "list"][..],
         &["run", "--replay", &fixture("ada.jpg")],

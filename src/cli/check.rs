@@ -62,6 +62,10 @@ pub(super) fn run(
             if setup.config.door.is_on() {
                 note("door", door(&setup));
             }
+            if setup.config.commands.key_file.is_some() {
+                let key = setup.command_key();
+                note("commands", key.map(|_| "signed ones are taken".to_owned()));
+            }
             note("camera", camera(&setup));
             if let Some(file) = &args.camera {
                 note("picture", look::look(&setup, file.as_deref()));

@@ -165,7 +165,9 @@ impl Commander {
             return Ok(Ok(command));
         };
         let reason = match lock(&self.shared.store).take_nonce(&nonce, expires_at, now) {
-            Ok(Seen::Never) => return Ok(Ok(command)),
+            // Writing it down may have taken until its time was over.
+            Ok(Seen::Never) if Timestamp::now() < expires_at => return Ok(Ok(command)),
+            Ok(Seen::Never) => Refusal::Stale(Timestamp::now().duration_since(expires_at)),
             Ok(Seen::Before) => Refusal::Replayed,
             Ok(Seen::Forgotten) => Refusal::Stale(now.duration_since(expires_at).abs()),
             Err(error) => {
