@@ -6,7 +6,7 @@ CARGO ?= $(shell scripts/cargo)
 # The package's architecture: arm64, built with Debian's cross compiler, or amd64.
 ARCH ?= arm64
 
-.PHONY: demo test test-arm test-safety compare deb deny lint build clean
+.PHONY: demo test test-arm test-safety test-device compare deb deny lint build clean
 
 demo: build
 	demo/run $(if $(CAMERA),--camera $(CAMERA))
@@ -47,6 +47,10 @@ build:
 
 deb: build
 	CARGO=$(CARGO) scripts/deb $(ARCH)
+
+# On an emulated arm64 machine; the first run makes its disk. Needs root.
+test-device: deb
+	tests/device/run target/debian/doorward_*_arm64.deb
 
 lint:
 	$(CARGO) fmt --check
