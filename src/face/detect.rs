@@ -226,20 +226,48 @@ fn decode(
     Ok(found)
 }
 
+/// Boxes that overlap this much speak of the same face.
+const SAME_FACE: f32 = 0.6;
+
 /// Non-maximum suppression: sorts by falling score and drops every box that overlaps a surer one
-/// by more than `limit`.
+/// by more than `limit`. A face that stays gets the mean landmarks of all boxes that speak of it,
+/// weighted by score: several cells see each face, and their errors differ.
 fn suppress(found: &mut Vec<Detection>, limit: f32) {
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
     let mut kept: Vec<Detection> = Vec::new();
-    for candidate in found.drain(..) {
+    for candidate in &*found {
         if kept
             .iter()
             .all(|k| k.face.overlap(&candidate.face) <= limit)
         {
-            kept.push(candidate);
+            kept.push(candidate.clone());
         }
     }
+    for detection in &mut kept {
+        detection.landmarks = agreed(detection, found);
+    }
     *found = kept;
+}
+
+/// The mean landmarks of all boxes in `found` that speak of the face of `detection`.
+fn agreed(detection: &Detection, found: &[Detection]) -> Landmarks {
+    let face = &detection.face;
+    let mut sum = Landmarks::default();
+    let mut total = 0.0;
+    for other in found.iter().filter(|d| d.face.overlap(face) >= SAME_FACE) {
+        total += other.score;
+        for (mean, point) in sum.iter_mut().zip(&other.landmarks) {
+            mean.x += point.x * other.score;
+            mean.y += point.y * other.score;
+        }
+    }
+    if total <= 0.0 {
+        return detection.landmarks; // a box without an area overlaps nothing, not even itself
+    }
+    sum.map(|p| Point {
+        x: p.x / total,
+        y: p.y / total,
+    })
 }
 
 #[cfg(test)]
@@ -280,5 +308,20 @@ mod tests {
         suppress(&mut found, 0.3);
         let left: Vec<_> = found.iter().map(|d| (d.face.x, d.score)).collect();
         assert_eq!(left, [(1.0, 0.9), (30.0, 0.8)]);
+    }
+
+    #[test]
+    fn landmarks_are_the_mean_of_what_all_boxes_of_a_face_say() {
+        let seen = |x: f32, score: f32, eye: f32| Detection {
+            landmarks: [Point { x: eye, y: 1.0 }; 5],
+            ..face(x, score)
+        };
+        let mut found = vec![
+            seen(0.0, 0.75, 4.0),
+            seen(1.0, 0.25, 8.0),
+            seen(4.0, 0.25, 99.0),
+        ];
+        suppress(&mut found, 0.3);
+        assert_eq!(found[0].landmarks, [Point { x: 5.0, y: 1.0 }; 5]);
     }
 }

@@ -46,7 +46,7 @@ def load_into(network: FaceNet, path: Path, images: torch.Tensor) -> None:
             pooled = weight.shape[-1] // module.conv.kernel_size[0]  # of a first convolution with pooling
             module.conv.weight.copy_(avg_pool2d(weight, pooled) * pooled**2)
             bias = weights[f"{name}.conv.bias"]
-            hooks.append(module.norm.register_forward_pre_hook(_identity_with(bias)))
+            hooks.append(module.norm.register_forward_pre_hook(identity_with(bias)))
             if isinstance(module.act, torch.nn.PReLU):
                 module.act.weight.copy_(weights[f"{name}.act.weight"].flatten())
         elif isinstance(module, torch.nn.Linear):
@@ -58,7 +58,7 @@ def load_into(network: FaceNet, path: Path, images: torch.Tensor) -> None:
         hook.remove()
 
 
-def _identity_with(bias):
+def identity_with(bias):
     """Sets a norm, at its first input, so that on this input it only adds `bias`."""
 
     def hook(norm, inputs):

@@ -1,10 +1,11 @@
 """The detector's geometry, labels and export."""
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
-from doorward_models.detector import backgrounds, export, grid, quantise, shards, train
+from doorward_models.detector import backgrounds, export, grid, quantise, restore, shards, train
 from doorward_models.detector.loss import loss
 from doorward_models.detector.model_file import Detector
 from doorward_models.detector.network import Network
@@ -35,6 +36,16 @@ def test_decoding_inverts_the_grid():
     cells = grid.cells(128, 128)
     found = grid.suppress(grid.decode(raw_for(FACES, cells, [5, 270]), cells), 0.5)
     np.testing.assert_allclose(found, FACES, atol=1e-3)
+
+
+def test_landmarks_are_the_mean_of_what_all_boxes_of_a_face_say():
+    faces = np.repeat(FACES[:1], 3, 0)
+    faces[:, 14] = 0.75, 0.25, 0.25
+    faces[1, 4:14] += 4
+    faces[2, :14] += 30  # another face
+    found = grid.suppress(faces, 0.2)
+    np.testing.assert_allclose(found[0, 4:14], FACES[0, 4:14] + 1)
+    np.testing.assert_allclose(found[1, :14], faces[2, :14])
 
 
 def test_labels_own_the_cells_of_certain_faces_only():
@@ -104,3 +115,16 @@ def test_int8_stays_near_float(network, tmp_path):
     plain, small = (Detector(tmp_path / f"{n}.onnx").raw(images) for n in ("f32", "int8"))
     assert np.abs(small - plain).mean() < 0.1 * plain[..., 2:].std()
     assert (tmp_path / "int8.onnx").stat().st_size < 120_000
+
+
+def test_an_exported_detector_can_be_trained_on(tmp_path):
+    torch.manual_seed(0)
+    network = Network(8, 8, 16).train()
+    images = torch.rand(8, 3, 64, 64) * 255
+    for _ in range(3):
+        network(images)
+    expected = network.eval()(images).detach()
+    onnx.save(export.build(network), tmp_path / "plain.onnx")
+    again = Network(8, 8, 16)
+    restore.load_into(again, tmp_path / "plain.onnx", images)
+    assert torch.allclose(again(images), expected, atol=1e-3)

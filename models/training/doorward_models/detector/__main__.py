@@ -25,7 +25,8 @@ def train(args: argparse.Namespace) -> None:
     """Train the student, continuing from its checkpoint."""
     from .train import train
 
-    train(args.runs / "detector", args.size, args.steps, args.batch, args.rate, args.threads, args.start)
+    train(args.runs / "detector", args.size, args.steps, args.batch, args.rate, args.threads, args.start,
+          args.marks)
 
 
 def halves(args: argparse.Namespace) -> None:
@@ -90,7 +91,8 @@ def main() -> None:
     sub.add_argument("--steps", type=int, default=6000)
     sub.add_argument("--batch", type=int, default=32)
     sub.add_argument("--rate", type=float, default=4e-3)
-    sub.add_argument("--start", type=Path, help="checkpoint whose averaged weights to begin with")
+    sub.add_argument("--start", type=Path, help="checkpoint or exported model to begin with")
+    sub.add_argument("--marks", type=float, default=30.0, help="weight of the landmarks in the loss")
 
     sub = command(halves)
     sub.add_argument("action", choices=("features", "lower", "upper", "join", "both"))

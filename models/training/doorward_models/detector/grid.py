@@ -8,6 +8,8 @@ import numpy as np
 
 STRIDES = (8, 16, 32)
 FACE = 15
+SAME_FACE = 0.6
+"""Boxes that overlap this much speak of the same face."""
 
 
 def cells(height: int, width: int) -> np.ndarray:
@@ -41,12 +43,18 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def suppress(faces: np.ndarray, score: float, overlap: float = 0.3) -> np.ndarray:
-    """Faces [N, 15] scoring at least `score`, best first, without those overlapping a better one."""
+    """Faces [N, 15] scoring at least `score`, best first, without those overlapping a better one.
+
+    Landmarks are the mean over all that speak of the same face, weighted by score, as in the daemon.
+    """
     faces = faces[faces[:, -1] >= score]
-    faces = faces[np.argsort(-faces[:, -1])]
+    faces = said = faces[np.argsort(-faces[:, -1])]
     kept = []
     while len(faces):
-        kept.append(faces[0])
+        kept.append(faces[0].copy())
+        agreed = said[iou(faces[:1], said)[0] >= SAME_FACE]
+        if len(agreed):  # a box without an area overlaps nothing, not even itself
+            kept[-1][4:14] = np.average(agreed[:, 4:14], axis=0, weights=agreed[:, -1])
         faces = faces[1:][iou(faces[:1], faces[1:])[0] <= overlap]
     return np.array(kept, np.float32).reshape(-1, FACE)
 

@@ -20,10 +20,12 @@ def quality_focal(logits: Tensor, wanted: Tensor) -> Tensor:
     return plain * (logits.sigmoid() - wanted) ** 2
 
 
-def loss(raw: Tensor, cells: Tensor, target: Tensor, owner: Tensor, faces: Tensor) -> dict[str, Tensor]:
+def loss(raw: Tensor, cells: Tensor, target: Tensor, owner: Tensor, faces: Tensor,
+         weight_of_marks: float = MARKS) -> dict[str, Tensor]:
     """Parts of the loss, each averaged over positive weight.
 
-    raw [B, N, 16], cells [N, 3], target float [B, N] in 0..1, owner int64 [B, N], faces [B, F, 15] in pixels.
+    raw [B, N, 16], cells [N, 3], target float [B, N] in 0..1, owner int64 [B, N], faces [B, F, 15] in
+    pixels.
     """
     wanted = target[..., None].expand(-1, -1, 2)
     scores = quality_focal(raw[..., :2], wanted) * (owner != IGNORE)[..., None]
@@ -43,4 +45,4 @@ def loss(raw: Tensor, cells: Tensor, target: Tensor, owner: Tensor, faces: Tenso
         return (plain.mean(1) * weight).sum() / total
 
     box = error(torch.cat([centre, growth * 0.5], 1), 0.05)
-    return {"score": scores.sum() / total, "box": BOX * box, "marks": MARKS * error(marks, 0.02)}
+    return {"score": scores.sum() / total, "box": BOX * box, "marks": weight_of_marks * error(marks, 0.02)}

@@ -12,9 +12,9 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
-from . import grid
+from . import grid, restore
 from .degrade import degrade
-from .loss import loss
+from .loss import MARKS, loss
 from .network import Network, cost
 from .shards import Shard, complete
 
@@ -143,13 +143,24 @@ def pixels(images: torch.Tensor) -> torch.Tensor:
     return images.float().contiguous(memory_format=torch.channels_last)
 
 
-def train(runs: Path, size: int, steps: int, batch: int, peak: float, threads: int, start: Path | None) -> None:
-    """Trains the whole network on labels until `steps`, beginning with the averaged weights in `start`."""
+def begin(start: Path | None, shards: list[Path]) -> Network:
+    """A new network, one with the averaged weights of a checkpoint, or one with those of an exported model."""
+    network = Network()
+    if start and start.suffix == ".onnx":
+        images = np.array(Shard(shards[0]).images[:64]).transpose(0, 3, 1, 2)
+        restore.load_into(network, start, torch.from_numpy(images).float())
+    elif start:
+        network.load_state_dict(torch.load(start, weights_only=True)["ema"])
+    return network
+
+
+def train(runs: Path, size: int, steps: int, batch: int, peak: float, threads: int, start: Path | None,
+          marks: float = MARKS) -> None:
+    """Trains the whole network on labels until `steps`, from `start`; `marks` weighs the landmarks."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    network = Network()
-    if start:
-        network.load_state_dict(torch.load(start, weights_only=True)["ema"])
+    shards = complete(runs / "shards", size)
+    network = begin(start, shards)
     parameters, macs = cost(network, 256, 320)
     print(f"{parameters} parameters, {macs / 1e6:.1f} M MAC at 320x256 ({macs / 1e6 * 240 / 256:.1f} M at 320x240)")
     cells = torch.from_numpy(grid.cells(size, size))
@@ -158,7 +169,7 @@ def train(runs: Path, size: int, steps: int, batch: int, peak: float, threads: i
     def parts(images: torch.Tensor, *labels: torch.Tensor) -> dict[str, torch.Tensor]:
         with torch.autocast("cpu", torch.bfloat16):
             raw = forward(pixels(images))
-        return loss(raw, cells, *labels)
+        return loss(raw, cells, *labels, marks)
 
-    batches = Batches(complete(runs / "shards", size), batch)
+    batches = Batches(shards, batch)
     loop(network, [network], batches, parts, runs / "checkpoint.pt", steps, peak)
