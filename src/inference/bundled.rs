@@ -4,7 +4,7 @@
 pub(super) const MANIFEST: &str = include_str!("../../models/manifest.toml");
 
 /// The files that it names.
-pub(super) const FILES: [(&str, &[u8]); 2] = [
+pub(super) const FILES: [(&str, &[u8]); 3] = [
     (
         "detector.onnx",
         include_bytes!("../../models/detector.onnx"),
@@ -12,5 +12,9 @@ pub(super) const FILES: [(&str, &[u8]); 2] = [
     (
         "embedder.onnx",
         include_bytes!("../../models/embedder.onnx"),
+    ),
+    (
+        "liveness.onnx",
+        include_bytes!("../../models/liveness.onnx"),
     ),
 ];

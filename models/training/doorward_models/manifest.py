@@ -8,7 +8,7 @@ import json
 import re
 from pathlib import Path
 
-HEADER = 'format = 1\n\n[default]\ndetector = "detector"\nembedder = "embedder"\n'
+HEADER = 'format = 1\n\n[default]\ndetector = "detector"\nembedder = "embedder"\nliveness = "liveness"\n'
 
 
 def sha256(path: Path) -> str:

@@ -1,0 +1,143 @@
+"""`python -m doorward_models.liveness <command>`: makes and judges the presentation attack detector."""
+
+import argparse
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import torch
+
+from .. import export, manifest, quantise, teacher, zips
+from . import data, measures, train
+from .network import fold
+
+TRAINING = Path(__file__).resolve().parents[2]
+CALIBRATION_FACES = 256
+DATA = "6,658 webcam faces, real and presented, from ten hobby collections; imitated screens and prints"
+LICENCE = "trained by this project; see models/README.md for the data"
+
+
+def judge(a):
+    """Train on all sets but one and measure on that one, for every set; continues where it stopped."""
+    faces = data.load(a.shared, a.runs)
+    s = train.Settings(steps=a.steps)
+    own = np.zeros(len(faces.real), np.float32)
+    for name in np.unique(faces.sets):
+        network = train.train(faces, faces.rows(without=name), s, folder(a) / f"without_{name}.pt")
+        rows = faces.rows(only=name)
+        own[rows] = train.scores(network, faces.images[rows])
+    np.save(folder(a) / "judged.npy", own)
+    point, error = measures.equal_error(own, faces.real)
+    print(f"threshold {point:.4f}, where both rates are {100 * error:.1f} % over all sets\n")
+    print(table(faces.sets, faces.real, {"ours": (own, point), "ours at 0.5": (own, 0.5)}))
+
+
+def reference(a):
+    """Measure published MiniFASNets on the same collections.
+
+    They are made for crops 2.7 or 4 times as wide as the face. The collections only hold the face, so that is
+    what they are given: the whole image.
+    """
+    archive = zipfile.ZipFile(a.shared / "data" / "pad" / "pad_dev.zip")
+    names = sorted(zips.image_names(archive))[:: a.every]
+    images = [cv2.resize(zips.read_rgb(archive, n), (80, 80))[:, :, ::-1] for n in names]
+    sets, kinds = (np.array([Path(n).parts[k] for n in names]) for k in (-3, -2))
+    columns = {}
+    for path in a.model:
+        net = teacher.session(onnx.load(path).SerializeToString(), threads=1)
+        source = net.get_inputs()[0].name
+        logits = np.concatenate([
+            net.run(None, {source: x.transpose(2, 0, 1)[None].astype(np.float32)})[0] for x in images
+        ])
+        scores = np.exp(logits[:, 1]) / np.exp(logits).sum(1)
+        point, error = measures.equal_error(scores, kinds == "real")
+        print(f"{path.stem}: at {point:.4f} both rates are {100 * error:.1f} % over all sets")
+        columns[path.stem] = scores, 0.5
+    print("\n" + table(sets, kinds == "real", columns))
+
+
+def table(sets: np.ndarray, real: np.ndarray, columns: dict[str, tuple[np.ndarray, float]]) -> str:
+    """A Markdown table of APCER / BPCER / ACER in per cent; `columns` are scores [N] and a threshold."""
+    lines = io.StringIO()
+    print("| set | real, presented | " + " | ".join(columns) + " |", file=lines)
+    print("|---" * (2 + len(columns)) + "|", file=lines)
+    for name in [*np.unique(sets), "all"]:
+        rows, cells = (sets == name) | (name == "all"), []
+        for scores, threshold in columns.values():
+            apcer, bpcer = measures.rates(scores[rows], real[rows], threshold)
+            cells.append(" / ".join(f"{100 * v:.1f}" for v in (apcer, bpcer, measures.acer(apcer, bpcer))))
+        counts = f"{real[rows].sum()}, {(~real[rows]).sum()}"
+        print(f"| {name} | {counts} | " + " | ".join(cells) + " |", file=lines)
+    return lines.getvalue().replace("nan", "-")
+
+
+def release(a):
+    """Train on all sets, export, quantise and update the manifest; the rates are those of `judge`."""
+    faces = data.load(a.shared, a.runs)
+    everything = np.arange(len(faces.real))
+    network = train.train(faces, everything, train.Settings(steps=a.steps), folder(a) / "all.pt")
+    f32, int8 = folder(a) / "f32.onnx", a.models / "liveness.onnx"
+    export.save(fold(network), 1, f32, {})
+    rows = np.linspace(0, len(faces.real) - 1, CALIBRATION_FACES).astype(int)
+    quantise.static_qdq(f32, int8, [teacher.normalise(faces.images[r : r + 1]) for r in rows], "mse")
+    net = teacher.session(export.with_batch(onnx.load(int8)).SerializeToString(), threads=1)
+    quantised = net.run(None, {"input": teacher.normalise(faces.images[rows])})[0][:, 0]
+    exact = train.scores(network, faces.images[rows])
+    print(f"int8 moves the score by {np.abs(1 / (1 + np.exp(-quantised)) - exact).mean():.4f} on average")
+    judged = np.load(folder(a) / "judged.npy")
+    point, _ = measures.equal_error(judged, faces.real)
+    text = section(a.name, int8, point, *measures.rates(judged, faces.real, point))
+    manifest.update(a.models / "manifest.toml", a.name, text)
+
+
+def section(name: str, model: Path, threshold: float, apcer: float, bpcer: float) -> str:
+    """The manifest section of the model."""
+    scale = ", ".join([repr(1 / 127.5)] * 3)
+    words = {
+        "licence": LICENCE, "data": DATA, "training": "python -m doorward_models.liveness release",
+        "accuracy": "collections never trained on, single images: "
+                    f"APCER {100 * apcer:.1f} %, BPCER {100 * bpcer:.1f} %",
+    }
+    return "\n".join([
+        f"[models.{name}]", 'role = "liveness"', f"file = {json.dumps(model.name)}",
+        f'sha256 = "{manifest.sha256(model)}"',
+        'input = { width = 112, height = 112, channels = "RGB", '
+        f"mean = [127.5, 127.5, 127.5], scale = [{scale}] }}",
+        f"presentation = {{ threshold = {threshold:.4f}, apcer = {apcer:.4f}, bpcer = {bpcer:.4f} }}",
+        *(f"{key} = {json.dumps(text, ensure_ascii=False)}" for key, text in words.items()),
+    ]) + "\n"
+
+
+def folder(a) -> Path:
+    return a.runs / "liveness" / a.run
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(prog="python -m doorward_models.liveness", description=__doc__)
+    p.add_argument("--shared", type=Path, default=TRAINING / "../../../shared",
+                   help="data and reference models")
+    p.add_argument("--runs", type=Path, default=TRAINING / "runs", help="caches and checkpoints")
+    p.add_argument("--models", type=Path, default=TRAINING.parent, help="where shipped models lie")
+    p.add_argument("--run", default="run", help="folder below --runs/liveness")
+    p.add_argument("--steps", type=int, default=train.Settings.steps)
+    commands = p.add_subparsers(required=True)
+    c = commands.add_parser("judge", help=judge.__doc__)
+    c.set_defaults(function=judge)
+    c = commands.add_parser("reference", help=reference.__doc__.splitlines()[0])
+    c.set_defaults(function=reference)
+    c.add_argument("model", type=Path, nargs="+", help="ONNX files of MiniFASNet")
+    c.add_argument("--every", type=int, default=8, help="take every so many images only")
+    c = commands.add_parser("release", help=release.__doc__)
+    c.set_defaults(function=release)
+    c.add_argument("--name", default="liveness", help="in the manifest")
+    a = p.parse_args()
+    torch.set_num_threads(1)
+    a.function(a)
+
+
+if __name__ == "__main__":
+    main()

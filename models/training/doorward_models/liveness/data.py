@@ -1,0 +1,71 @@
+"""Real and presented faces from webcam collections, aligned as the embedder's are.
+
+Owns the cache `<runs>/liveness/` (`faces.npy` uint8 [N, 112, 112, 3] RGB, `faces.tsv` with set and kind of
+each row). A set is one collection: one room, one camera, few people, so sets are never divided.
+"""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from .. import zips
+from ..evaluate import TEMPLATE, similarity_transform
+
+MARGIN = 0.4  # of each side, repeated around an image that is hardly larger than the face
+
+
+@dataclass
+class Faces:
+    """Row `i` of everything is one face."""
+
+    images: np.ndarray  # uint8 [N, 112, 112, 3]
+    sets: np.ndarray  # [N] names such as "set01"
+    real: np.ndarray  # bool [N]
+
+    def rows(self, *, without: str | None = None, only: str | None = None) -> np.ndarray:
+        """Row numbers of all sets but one, or of one set."""
+        return np.flatnonzero(self.sets != without if only is None else self.sets == only)
+
+
+def aligned(detector, image: np.ndarray) -> np.ndarray | None:
+    """The largest face of an RGB image at 112x112, cut out as the daemon does; `None` when there is none."""
+    margin = round(max(image.shape[:2]) * MARGIN)
+    wide = cv2.copyMakeBorder(image, *[margin] * 4, cv2.BORDER_REPLICATE)
+    detector.setInputSize(wide.shape[1::-1])
+    _, faces = detector.detect(np.ascontiguousarray(wide[:, :, ::-1]))
+    if faces is None:
+        return None
+    face = faces[(faces[:, 2] * faces[:, 3]).argmax()]
+    warp = similarity_transform(face[4:14].reshape(5, 2).astype(np.float64), TEMPLATE)
+    return cv2.warpAffine(wide, warp, (zips.SIZE, zips.SIZE), flags=cv2.INTER_LINEAR)
+
+
+def build(shared: Path, cache: Path) -> None:
+    """Aligns every image of `shared/data/pad`; images without a face are counted and left out."""
+    model = str(shared / "models" / "face_detection_yunet_2023mar.onnx")
+    detector = cv2.FaceDetectorYN.create(model, "", (320, 320), 0.6, 0.3)
+    archive = zipfile.ZipFile(shared / "data" / "pad" / "pad_dev.zip")
+    faces, lines, names = [], [], sorted(zips.image_names(archive))
+    for name in tqdm(names, desc="align", mininterval=5):
+        face = aligned(detector, zips.read_rgb(archive, name))
+        if face is not None:
+            faces.append(face)
+            lines.append("\t".join(Path(name).parts[-3:-1]))
+    print(f"{len(names) - len(faces)} of {len(names)} images without a face are left out")
+    cache.mkdir(parents=True, exist_ok=True)
+    (cache / "faces.tsv").write_text("\n".join(lines) + "\n")
+    np.save(cache / "faces.npy", np.stack(faces))
+
+
+def load(shared: Path, runs: Path) -> Faces:
+    """All faces, aligned at the first call."""
+    cache = runs / "liveness"
+    if not (cache / "faces.npy").exists():
+        build(shared, cache)
+    table = [line.split("\t") for line in (cache / "faces.tsv").read_text().splitlines()]
+    sets, kinds = (np.array([row[k] for row in table]) for k in (0, 1))
+    return Faces(np.load(cache / "faces.npy"), sets, kinds == "real")

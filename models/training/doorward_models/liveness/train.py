@@ -1,0 +1,101 @@
+"""Training of the presentation attack detector, on all sets or on all but one.
+
+Owns the drawing of batches, the loop and its checkpoint. Every batch holds as many real as presented faces,
+and every set as much as any other: which set a face comes from then says nothing about what it is.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+from tqdm import tqdm
+
+from .. import augment, distill, muon
+from ..networks import Unit
+from .data import Faces
+from .network import LivenessNet
+from .recapture import recapture
+
+
+@dataclass(frozen=True)
+class Settings:
+    steps: int = 200
+    batch: int = 64
+    rate: float = 0.03  # peak of the convolutions: relative change a step
+    vector_rate: float = 3e-3  # peak of everything else
+    smoothing: float = 0.05  # of the labels
+    imitated: float = 0.25  # share of the attacks that are imitated on real faces
+    seed: int = 0
+
+
+def groups(faces: Faces, rows: np.ndarray) -> dict[bool, list[np.ndarray]]:
+    """For real and for presented faces the rows of each set that has any."""
+    of = lambda name, real: rows[(faces.sets[rows] == name) & (faces.real[rows] == real)]
+    names = np.unique(faces.sets[rows])
+    return {real: [g for g in (of(n, real) for n in names) if len(g)] for real in (True, False)}
+
+
+def draw(chances: np.random.Generator, of: list[np.ndarray], count: int) -> np.ndarray:
+    """`count` rows, each from a set chosen evenly."""
+    return np.array([chances.choice(of[s]) for s in chances.integers(0, len(of), count)])
+
+
+def change(images: torch.Tensor, generator) -> torch.Tensor:
+    """Pose, light and white balance, none of which tells a picture from a face."""
+    n, size = len(images), images.shape[-1]
+    mirror = torch.rand(n, generator=generator) < 0.5
+    images = augment.similarity_jitter(images, size, generator, mirror, degrees=8, scale=0.1, shift=0.03)
+    images = augment.light(images, generator, strength=0.35)
+    tint = 0.25 * (torch.rand(n, 3, 1, 1, generator=generator) * 2 - 1)
+    images = ((images + 1) * torch.exp(tint) - 1).clamp(-1, 1)
+    grey = torch.rand(n, 1, 1, 1, generator=generator) < 0.15
+    return torch.where(grey, images.mean(1, keepdim=True), images)
+
+
+def batch(faces: Faces, of, s: Settings, chances, generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images [B, 3, 112, 112] and labels [B] (1: real), half of them real."""
+    half, imitated = s.batch // 2, round(s.batch / 2 * s.imitated)
+    real, presented = draw(chances, of[True], half + imitated), draw(chances, of[False], half - imitated)
+    rows = np.concatenate([real, presented])
+    images = distill.clean(faces.images[rows])
+    images[half : half + imitated] = recapture(images[half : half + imitated], generator)
+    return change(images, generator), (torch.arange(s.batch) < half).float()
+
+
+def train(faces: Faces, rows: np.ndarray, s: Settings, path: Path) -> LivenessNet:
+    """A network trained on `rows`; taken from `path` if it was finished before, else saved there."""
+    network = LivenessNet()
+    if path.exists():
+        network.load_state_dict(torch.load(path, weights_only=True))
+        return network.eval()
+    torch.manual_seed(s.seed)
+    network = LivenessNet().to(memory_format=torch.channels_last).train()
+    dense = [m.conv.weight for m in network.modules() if isinstance(m, Unit) and m.conv.groups == 1]
+    rest = [p for p in network.parameters() if all(p is not d for d in dense)]
+    optimisers = [muon.Muon(dense, s.rate), torch.optim.AdamW(rest, s.vector_rate)]
+    peaks = (s.rate, s.vector_rate)
+    of, chances = groups(faces, rows), np.random.default_rng(s.seed)
+    generator = torch.Generator().manual_seed(s.seed)
+    for step in tqdm(range(s.steps), desc=path.stem, mininterval=5):
+        for optimiser, peak in zip(optimisers, peaks):
+            optimiser.param_groups[0]["lr"] = peak * 0.5 * (1 + math.cos(math.pi * step / s.steps))
+            optimiser.zero_grad()
+        images, real = batch(faces, of, s, chances, generator)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = network(images.contiguous(memory_format=torch.channels_last))[:, 0].float()
+        binary_cross_entropy_with_logits(logits, real * (1 - 2 * s.smoothing) + s.smoothing).backward()
+        for optimiser in optimisers:
+            optimiser.step()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(network.state_dict(), path)
+    return network.eval()
+
+
+@torch.no_grad()
+def scores(network: LivenessNet, images: np.ndarray) -> np.ndarray:
+    """Probability of a real face [N] for uint8 [N, 112, 112, 3]."""
+    parts = np.array_split(images, -(-len(images) // 64))
+    return torch.cat([torch.sigmoid(network(distill.clean(part))[:, 0]) for part in parts]).numpy()

@@ -1,0 +1,79 @@
+"""The presentation attack detector: its measures, its batches, its network and its export."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from doorward_models import export, manifest, teacher
+from doorward_models.liveness import data, measures, network, recapture, train
+from doorward_models.liveness.__main__ import section, table
+
+SCORES = np.array([0.1, 0.6, 0.4, 0.9, 0.8])
+REAL = np.array([False, False, True, True, True])
+
+
+def made_up() -> data.Faces:
+    """Two sets: many real faces in one, many presented in the other, told apart by their brightness."""
+    rng = np.random.default_rng(0)
+    sets = np.repeat(["a", "b"], 20)
+    real = np.array([True] * 16 + [False] * 8 + [True] * 4 + [False] * 12)
+    images = rng.integers(0, 100, (40, 112, 112, 3), dtype=np.uint8)
+    images += np.uint8(100) * real[:, None, None, None]
+    return data.Faces(images, sets, real)
+
+
+def test_rates_are_shares_of_attacks_and_of_real_faces():
+    assert measures.rates(SCORES, REAL, 0.5) == pytest.approx((1 / 2, 1 / 3))
+    assert np.isnan(measures.rates(SCORES[2:], REAL[2:], 0.5)[0])
+    assert measures.acer(0.5, 0.25) == 0.375
+
+
+def test_the_threshold_of_equal_errors_lies_between_the_kinds():
+    scores, real = np.array([0.1, 0.2, 0.8, 0.9]), np.array([False, False, True, True])
+    threshold, error = measures.equal_error(scores, real)
+    assert threshold == pytest.approx(0.8) and error == 0.0
+
+
+def test_every_set_and_kind_is_drawn_evenly():
+    faces = made_up()
+    of = train.groups(faces, np.arange(40))
+    rows = train.draw(np.random.default_rng(0), of[True], 4000)
+    assert faces.real[rows].all()
+    assert np.mean(faces.sets[rows] == "a") == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_set_left_out_is_never_trained_on():
+    faces = made_up()
+    assert set(faces.sets[faces.rows(without="a")]) == {"b"} and set(faces.sets[faces.rows(only="a")]) == {"a"}
+
+
+def test_imitations_stay_in_range_and_change_the_image():
+    images = torch.rand(6, 3, 112, 112, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    changed = recapture.recapture(images, torch.Generator().manual_seed(1))
+    assert changed.shape == images.shape and changed.abs().max() <= 1
+    assert ((changed - images).abs().mean((1, 2, 3)) > 0.05).all()
+
+
+def test_a_finished_training_is_loaded_and_exports_the_same_function(tmp_path):
+    faces = made_up()
+    s = train.Settings(steps=2, batch=8)
+    trained = train.train(faces, np.arange(40), s, tmp_path / "all.pt")
+    again = train.train(faces, np.arange(40), s, tmp_path / "all.pt")
+    expected = train.scores(trained, faces.images[:4])
+    assert np.allclose(train.scores(again, faces.images[:4]), expected)
+    export.save(network.fold(trained), 1, tmp_path / "f32.onnx", {})
+    net = teacher.session(export.with_batch(onnx.load(tmp_path / "f32.onnx")).SerializeToString(), threads=1)
+    logits = net.run(None, {"input": teacher.normalise(faces.images[:4])})[0]
+    assert logits.shape == (4, 1)
+    assert np.allclose(1 / (1 + np.exp(-logits[:, 0])), expected, atol=1e-4)
+
+
+def test_the_table_and_the_manifest_say_the_rates(tmp_path):
+    sets = np.array(["a", "a", "b", "b", "b"])
+    text = table(sets, REAL, {"ours": (SCORES, 0.5)})
+    assert "| a | 0, 2 | 50.0 / - / - |" in text and "| all | 3, 2 | 50.0 / 33.3 / 41.7 |" in text
+    (tmp_path / "liveness.onnx").write_bytes(b"model")
+    text = section("liveness", tmp_path / "liveness.onnx", 0.25, 0.1, 0.2)
+    assert "presentation = { threshold = 0.2500, apcer = 0.1000, bpcer = 0.2000 }" in text
+    assert manifest.sha256(tmp_path / "liveness.onnx") in text

@@ -1,0 +1,34 @@
+"""Orthogonal steps on cases with a known answer."""
+
+import pytest
+import torch
+
+from doorward_models import muon
+
+
+@pytest.mark.parametrize("shape", [(8, 30), (30, 8)])
+def test_singular_values_are_pushed_to_about_one(shape):
+    given = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(muon.orthogonal(given))
+    assert 0.6 < values.min() and values.max() < 1.3
+
+
+def test_a_step_changes_the_weight_by_its_rate_and_keeps_its_norm():
+    weight = torch.nn.Parameter(torch.randn(16, 4, 3, 3, generator=torch.Generator().manual_seed(0)))
+    optimiser = muon.Muon([weight], lr=0.1)
+    before = weight.detach() * (4 / weight.detach().norm())
+    weight.grad = torch.randn(16, 4, 3, 3, generator=torch.Generator().manual_seed(1))
+    optimiser.step()
+    assert (weight - before).norm().item() == pytest.approx(0.1 * 4, rel=1e-3)
+
+
+def test_it_finds_the_direction_of_least_loss():
+    wanted = torch.randn(4, 2, 1, 1, generator=torch.Generator().manual_seed(2))
+    weight = torch.nn.Parameter(torch.randn(4, 2, 1, 1, generator=torch.Generator().manual_seed(3)))
+    optimiser = muon.Muon([weight], lr=0.05)
+    cosine = lambda: torch.nn.functional.cosine_similarity(weight.flatten(), wanted.flatten(), 0)
+    for _ in range(100):
+        optimiser.zero_grad()
+        (-cosine()).backward()
+        optimiser.step()
+    assert cosine().item() > 0.95
