@@ -31,7 +31,8 @@ def teach(a):
 
 def distil(a):
     """Train a student; continues from the checkpoint of the run."""
-    settings = distill.Settings(minutes=a.minutes, rate=a.rate, batch=a.batch, workers=a.workers, grow=a.grow)
+    settings = distill.Settings(minutes=a.minutes, rate=a.rate, batch=a.batch, workers=a.workers, grow=a.grow,
+                                int8=a.int8, warm_up=0.0 if a.int8 else 0.04)
     config = Config(a.plan, a.width, a.activation, a.head, a.size, a.reduce)
     workers.run(a.workers, distill.work, a.runs / a.run, a.runs, a.teacher.stem, config, settings, a.init)
 
@@ -151,16 +152,17 @@ def arguments() -> argparse.Namespace:
     c = command("distil", distil)
     c.add_argument("--run", default="embedder", help="folder below --runs")
     c.add_argument("--minutes", type=float, default=100, help="of the whole run, pauses not counted")
-    c.add_argument("--rate", type=float, default=3e-3, help="peak learning rate")
+    c.add_argument("--rate", type=float, default=0.05, help="peak learning rate of the convolutions")
     c.add_argument("--batch", type=int, default=64, help="per worker")
     c.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     c.add_argument("--grow", action=argparse.BooleanOptionalAction, default=True,
                    help="start with small images")
-    c.add_argument("--init", type=Path, help="exported model, f32 or int8, to start from")
-    c.add_argument("--plan", default="fused", choices=["fused", "mobilefacenet"])
+    c.add_argument("--init", type=Path, help="checkpoint or exported model to start from")
+    c.add_argument("--int8", action="store_true", help="simulate the rounding of int8, for the last minutes")
+    c.add_argument("--plan", default="dense", choices=["dense", "fused", "mobilefacenet"])
     c.add_argument("--width", type=float, default=1.0)
     c.add_argument("--activation", default="relu", choices=["relu", "prelu"])
-    c.add_argument("--head", default="flatten", choices=["flatten", "depthwise"])
+    c.add_argument("--head", default="depthwise", choices=["flatten", "depthwise"])
     c.add_argument("--reduce", type=int, default=2, choices=[1, 2], help="2: look at the image at half size")
     c.add_argument("--size", type=int, default=512, help="of the embedding: the teacher's")
     c = command("release", release)

@@ -67,14 +67,14 @@ def occlude(images, generator, largest=0.4):
     return images
 
 
-def batch(faces, size: int, generator, rate=0.1):
+def batch(faces, size: int, generator, rate=0.1, mirrored=0.3):
     """uint8 [B, 112, 112, 3] -> float [B, 3, size, size] in [-1, 1], and which rows are mirrored [B].
 
     Pose, mirroring and light change in every image, each of the rarer changes in `rate` of them.
     """
     images = faces.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
     n = len(images)
-    mirror = torch.rand(n, generator=generator) < 0.5
+    mirror = torch.rand(n, generator=generator) < mirrored
     images = light(similarity_jitter(images, size, generator, mirror), generator)
     rare = [
         blur,

@@ -15,13 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn.functional import cosine_similarity, interpolate
 from tqdm import tqdm
 
-from . import augment, losses, onnx_weights, targets, teacher, workers, zips
-from .networks import Config, FaceNet
+from . import augment, losses, muon, onnx_weights, rounding, targets, teacher, workers, zips
+from .networks import Config, FaceNet, FlattenHead, Unit
 
-SIZES = ((0.3, 4 / 7), (0.5, 6 / 7), (1.0, 1.0))  # (until this share of the budget, share of the full size)
+VECTOR_RATE = 0.06  # learning rate of everything but convolutions, as a share of theirs
+SIZES = ((0.35, 5 / 7), (1.0, 1.0))  # (until this share of the budget, share of the full size)
 
 
 @dataclass(frozen=True)
@@ -29,28 +31,52 @@ class Settings:
     minutes: float = 100.0
     batch: int = 64  # per worker
     workers: int = 2
-    rate: float = 3e-3  # peak learning rate
+    rate: float = 0.05  # peak learning rate of the convolutions: relative change a step
     warm_up: float = 0.04  # share of the budget
     decay: float = 0.05  # weight decay of AdamW
-    average: float = 0.999  # of the exponential moving average of the weights
-    spatial: float = 1.0  # weight of the spatial loss
+    average: float = 0.998  # of the exponential moving average of the weights
+    spatial: float = 1.0  # weight of the loss on the last map
+    middle: float = 1.0  # weight of the loss on the middle map
     relational: float = 10.0  # weight of the similarity-matrix loss
     save_every: float = 300.0  # seconds
     grow: bool = True  # start with small images
+    int8: bool = False  # simulate the rounding of int8
 
 
 def rate_at(progress: float, s: Settings) -> float:
-    """One cycle: linear warm-up, cosine down to 1 % of the peak."""
+    """Share of the peak learning rate. One cycle: linear warm-up, cosine down to 1 %."""
     if progress < s.warm_up:
-        return s.rate * (0.05 + 0.95 * progress / s.warm_up)
+        return 0.05 + 0.95 * progress / s.warm_up
     t = min(1.0, (progress - s.warm_up) / (1 - s.warm_up))
-    return s.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * t)))
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * t))
 
 
 def size_at(progress: float, s: Settings, full: int = 112) -> int:
     """Side of the square training images at this share of the budget."""
     share = next((share for until, share in SIZES if progress < until), 1.0) if s.grow else 1.0
     return round(full * share)
+
+
+class Hints(nn.Module):
+    """Linear maps from the student's feature maps to the teacher's; only used while training."""
+
+    def __init__(self, network: FaceNet, middle: int = teacher.COMPONENTS, spatial: int = FlattenHead.MAP):
+        super().__init__()
+        self.middle = nn.Conv2d(network.middle_channels, middle, 1)
+        self.spatial = nn.Conv2d(network.head.channels, spatial, 1)
+
+
+def optimisers(student: FaceNet, hints: Hints, s: Settings) -> list[torch.optim.Optimizer]:
+    """Muon for the dense convolutions, AdamW for all the rest."""
+    dense = [m.conv.weight for m in student.modules() if isinstance(m, Unit) and m.conv.groups == 1]
+    chosen = {id(p) for p in dense}
+    rest = [p for p in [*student.parameters(), *hints.parameters()] if id(p) not in chosen]
+    groups = [{"params": [p for p in rest if p.ndim > 1], "weight_decay": s.decay},
+              {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0}]
+    made = [muon.Muon(dense, s.rate), torch.optim.AdamW(groups, s.rate * VECTOR_RATE)]
+    for group in (g for o in made for g in o.param_groups):
+        group["peak"] = group["lr"]
+    return made
 
 
 class Run:
@@ -60,12 +86,8 @@ class Run:
         self.folder, self.settings = folder, settings
         self.student = FaceNet(config).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.student).eval()
-        matrices = [p for p in self.student.parameters() if p.ndim > 1]
-        vectors = [p for p in self.student.parameters() if p.ndim <= 1]
-        self.optimiser = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": settings.decay}, {"params": vectors, "weight_decay": 0.0}],
-            lr=settings.rate,
-        )
+        self.hints = Hints(self.student)
+        self.optimisers = optimisers(self.student, self.hints, settings)
         self.step, self.seconds, self.seen = 0, 0.0, 0
         self.clock = time.monotonic()  # when `seconds` was last brought up to date
 
@@ -82,7 +104,8 @@ class Run:
         partial = self.folder / "checkpoint.partial"
         torch.save({
             "config": self.student.describe(), "student": self.student.state_dict(),
-            "average": self.average.state_dict(), "optimiser": self.optimiser.state_dict(),
+            "average": self.average.state_dict(), "hints": self.hints.state_dict(),
+            "optimisers": [o.state_dict() for o in self.optimisers],
             "step": self.step, "seconds": self.seconds, "seen": self.seen,
         }, partial)
         partial.rename(self.folder / "checkpoint.pt")
@@ -95,8 +118,10 @@ class Run:
         state = torch.load(path, weights_only=True)
         if state["config"] != self.student.describe():
             raise ValueError(f"{path} holds another network: {state['config']}")
-        for name in ("student", "average", "optimiser"):
+        for name in ("student", "average", "hints"):
             getattr(self, name).load_state_dict(state[name])
+        for optimiser, kept in zip(self.optimisers, state["optimisers"]):
+            optimiser.load_state_dict(kept)
         self.step, self.seconds, self.seen = state["step"], state["seconds"], state["seen"]
         return True
 
@@ -127,7 +152,7 @@ def agreement(network: FaceNet, images, rows, target: targets.Targets, size: int
     for part in np.array_split(rows, max(1, len(rows) // 128)):
         faces = interpolate(clean(images[part]), size=(size, size), mode="bilinear", align_corners=False)
         with torch.autocast("cpu", torch.bfloat16):
-            _, given = network.features(faces.contiguous(memory_format=torch.channels_last))
+            *_, given = network.features(faces.contiguous(memory_format=torch.channels_last))
         total += cosine_similarity(given.float(), target.embedding[part]).sum().item()
     return total / len(rows)
 
@@ -135,31 +160,36 @@ def agreement(network: FaceNet, images, rows, target: targets.Targets, size: int
 def learn(run: Run, faces: torch.Tensor, rows: np.ndarray, target: targets.Targets, generator) -> dict:
     """One optimiser step on the faces `rows`; the loss terms as numbers."""
     s = run.settings
-    for group in run.optimiser.param_groups:
-        group["lr"] = rate_at(run.progress, s)
+    for group in (g for o in run.optimisers for g in o.param_groups):
+        group["lr"] = group["peak"] * rate_at(run.progress, s)
     images, mirror = augment.batch(faces, run.size, generator)
+    plain = torch.nonzero(~mirror).flatten()
     run.student.train()
+    images = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
-        spatial, embedding = run.student.features(images.contiguous(memory_format=torch.channels_last))
-    embedding, wanted = embedding.float(), target.embedding[rows]
+        middle, spatial, embedding = run.student.features(images)
+        middle, spatial = run.hints.middle(middle[plain]), run.hints.spatial(spatial[plain])
+    embedding, wanted, rows_plain = embedding.float(), target.embedding[rows], rows[plain.numpy()]
     terms = {
         "cosine": losses.cosine_distillation(embedding, wanted),
         "relational": losses.relational_distillation(embedding, wanted),
+        "spatial": losses.spatial_distillation(
+            spatial.float(), target.spatial_rows(rows_plain, spatial.shape[-1])),
+        "middle": losses.spatial_distillation(
+            middle.float(), target.middle_rows(rows_plain, middle.shape[-1])),
     }
-    loss = 4.0 * terms["cosine"] + s.relational * terms["relational"]
-    plain = torch.nonzero(~mirror).flatten()
-    if s.spatial and spatial.shape[1] == target.spatial.shape[1] and len(plain):
-        terms["spatial"] = losses.spatial_distillation(
-            spatial[plain].float(), target.spatial_rows(rows[plain.numpy()], spatial.shape[-1])
-        )
-        loss = loss + s.spatial * terms["spatial"]
-    run.optimiser.zero_grad(set_to_none=True)
+    loss = (4.0 * terms["cosine"] + s.relational * terms["relational"]
+            + s.spatial * terms["spatial"] + s.middle * terms["middle"])
+    for optimiser in run.optimisers:
+        optimiser.zero_grad(set_to_none=True)
     loss.backward()
+    parameters = [*run.student.parameters(), *run.hints.parameters()]
     now = time.monotonic()
-    run.seconds = workers.share_gradients(run.student.parameters(), run.seconds + now - run.clock)
+    run.seconds = workers.share_gradients(parameters, run.seconds + now - run.clock)
     run.clock = now
-    torch.nn.utils.clip_grad_norm_(run.student.parameters(), 5.0)
-    run.optimiser.step()
+    torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+    for optimiser in run.optimisers:
+        optimiser.step()
     run.step, run.seen = run.step + 1, run.seen + len(rows) * s.workers
     run.update_average()
     return {name: term.item() for name, term in terms.items()}
@@ -205,10 +235,16 @@ def work(rank: int, folder: Path, runs: Path, teacher_name: str, config: Config,
 
 
 def start(folder: Path, config: Config, settings: Settings, init: Path | None, images: np.ndarray) -> Run:
-    """A new run, the continuation of the one in `folder`, or one that starts from an exported model."""
+    """A new run, the continuation of the one in `folder`, or one that starts from a checkpoint or a model."""
     folder.mkdir(parents=True, exist_ok=True)
     run = Run(folder, config, settings)
+    some = clean(images[:: max(1, len(images) // 256)])
     if not run.restore() and init:
-        onnx_weights.load_into(run.student, init, clean(images[:: max(1, len(images) // 256)]))
+        if init.suffix == ".pt":
+            run.student.load_state_dict(load_average(init).state_dict())
+        else:
+            onnx_weights.load_into(run.student, init, some)
         run.average.load_state_dict(run.student.state_dict())
+    if settings.int8:
+        rounding.simulate(run.student, interpolate(some, size=run.size, mode="bilinear"))
     return run

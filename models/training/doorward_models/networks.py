@@ -2,15 +2,17 @@
 
 Owns the shapes of the networks and the folding of batch normalisation. Never trains, never exports.
 
-Two plans share the same blocks:
+Three plans share the same blocks:
 
 * `mobilefacenet`: Chen et al., "MobileFaceNets" (2018), channels times `width`.
 * `fused`: dense 3x3 convolutions while the image is large, MobileFaceNet bottlenecks from 14x14 on.
   Same idea as EfficientNetV2 (Tan and Le, 2021): depthwise convolutions over large images move much
   memory for little arithmetic, so dense ones of the same cost train about three times faster on a CPU
   and fill integer dot-product units better.
+* `dense`: dense 3x3 convolutions throughout, one halving less, for images at half size.
 """
 
+import math
 from dataclasses import asdict, dataclass
 
 import torch
@@ -43,7 +45,8 @@ class Config:
     @property
     def grid(self) -> int:
         """Side of the last feature map for a 112x112 image."""
-        return -(-7 // self.reduce)
+        halvings = 2 * math.prod(stage.stride for stage in stages(self.plan, self.width)[1])
+        return -(-112 // (self.reduce * halvings))
 
 
 def scaled(channels: int, width: float) -> int:
@@ -71,6 +74,13 @@ def stages(plan: str, width: float) -> tuple[int, list[Stage]]:
             Stage("bottleneck", s(96), s(96), 5, 1),
             Stage("conv", s(128), 0, 1, 2),
             Stage("bottleneck", s(128), s(256), 3, 1),
+        ]
+    if plan == "dense":
+        return s(32), [
+            Stage("conv", s(64), 0, 1, 2),
+            Stage("fused", s(64), s(64), 4, 1),
+            Stage("conv", s(128), 0, 1, 2),
+            Stage("fused", s(128), s(96), 3, 1),
         ]
     raise ValueError(f"unknown plan {plan!r}")
 
@@ -117,6 +127,7 @@ class FlattenHead(nn.Module):
 
     def __init__(self, inputs: int, embedding: int, activation: str, grid: int):
         super().__init__()
+        self.channels = self.MAP
         self.mix = Unit(inputs, inputs, 1, activation=activation)
         self.map = Unit(inputs, self.MAP, 1)
         self.flatten = nn.Flatten()
@@ -134,6 +145,7 @@ class DepthwiseHead(nn.Module):
 
     def __init__(self, inputs: int, embedding: int, activation: str, grid: int):
         super().__init__()
+        self.channels = inputs * 4
         self.widen = Unit(inputs, inputs * 4, 1, activation=activation)
         self.whole = Unit(inputs * 4, inputs * 4, grid, groups=inputs * 4)
         self.whole.conv.padding = (0, 0)
@@ -156,6 +168,8 @@ class FaceNet(nn.Module):
         channels, plan = stages(config.plan, config.width)
         blocks = [Unit(3, channels, 3, 2, activation=config.activation)]
         for stage in plan:
+            if stage.stride > 1:
+                self.middle, self.middle_channels = len(blocks), channels  # ends before the last halving
             for k in range(stage.repeat):
                 blocks.append(Block(channels, stage, stage.stride if k == 0 else 1, config.activation))
                 channels = stage.channels
@@ -168,15 +182,16 @@ class FaceNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def features(self, x):
-        """The head's feature map [B, C, grid, grid] and the embedding [B, D].
+        """The body's map before its last halving, the head's map [B, C, grid, grid], the embedding [B, D].
 
-        For training: `x` is already reduced, and of any size; the body's map is resized to the grid.
+        For training: `x` is already reduced, and of any size; the body's last map is resized to the grid.
         """
-        x, grid = self.body(x), self.config.grid
+        middle, grid = self.body[: self.middle](x), self.config.grid
+        x = self.body[self.middle :](middle)
         if x.shape[-1] != grid:
             x = interpolate(x, size=(grid, grid), mode="bilinear", align_corners=False)
         spatial = self.head.spatial(x)
-        return spatial, self.head.embed(spatial)
+        return middle, spatial, self.head.embed(spatial)
 
     def forward(self, x):
         return self.head.embed(self.head.spatial(self.body(self.pool(x))))

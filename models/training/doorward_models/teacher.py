@@ -1,10 +1,12 @@
 """What the teacher network says about every training face, computed once.
 
-Owns the caches `<teacher>.embedding.npy` (float16 [N, D], not normalised) and `<teacher>.spatial.npy`
-(float16 [N, C, 7, 7], the feature map that the teacher flattens into its last layer). A row is written
-once; a run that was stopped continues where it left off. Never trains.
+Owns the caches `<teacher>.embedding.npy` (float16 [N, D], not normalised), `<teacher>.spatial.npy`
+(float16 [N, C, 7, 7], the feature map that the teacher flattens into its last layer) and
+`<teacher>.middle.npy` (float16 [N, 64, 14, 14], the last sum at 14x14 on its principal components). A row is
+written once; a run that was stopped continues where it left off. Never trains.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,22 +15,38 @@ import onnxruntime
 from tqdm import tqdm
 
 BATCH = 64
+KINDS = ("embedding", "spatial", "middle")
+COMPONENTS = 64  # of the middle map
+MIDDLE = 14  # its side
 
 
-def with_spatial_output(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Adds the input of the last `Flatten` as a second output named `spatial`.
+def with_maps(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Adds two outputs: `spatial`, the input of the last `Flatten`, and `middle`, the last sum at 14x14.
 
-    Raises `ValueError` for a network without `Flatten`.
+    Raises `ValueError` for a network without them.
     """
-    flattens = [n for n in model.graph.node if n.op_type == "Flatten"]
-    if not flattens:
-        raise ValueError("the teacher has no Flatten, so no spatial features to copy")
-    source = flattens[-1].input[0]
-    model.graph.node.append(onnx.helper.make_node("Identity", [source], ["spatial"], "spatial"))
-    model.graph.output.append(
-        onnx.helper.make_tensor_value_info("spatial", onnx.TensorProto.FLOAT, None)
-    )
+    flattens = [n.input[0] for n in model.graph.node if n.op_type == "Flatten"]
+    known = onnx.shape_inference.infer_shapes(model).graph.value_info
+    width = {v.name: v.type.tensor_type.shape.dim[-1].dim_value for v in known if v.type.tensor_type.shape.dim}
+    sums = [n.output[0] for n in model.graph.node if n.op_type == "Add"]
+    sums = [name for name in sums if width.get(name) == MIDDLE]
+    if not flattens or not sums:
+        raise ValueError(f"the teacher has no Flatten or no Add at {MIDDLE}x{MIDDLE}, so no maps to copy")
+    for name, source in (("spatial", flattens[-1]), ("middle", sums[-1])):
+        model.graph.node.append(onnx.helper.make_node("Identity", [source], [name], name))
+        model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     return model
+
+
+def principal(maps: np.ndarray, components: int = COMPONENTS) -> np.ndarray:
+    """[components, C]: the directions over the channels of `maps` [B, C, H, W] with the most variance.
+
+    Unit norm, the strongest first, each with a positive sum, so that they do not depend on chance.
+    """
+    pixels = maps.transpose(0, 2, 3, 1).reshape(-1, maps.shape[1])
+    _, vectors = np.linalg.eigh(np.cov(pixels.T))
+    strongest = vectors.T[::-1][:components]
+    return strongest * np.sign(strongest.sum(1, keepdims=True))
 
 
 def normalise(images: np.ndarray) -> np.ndarray:
@@ -51,31 +69,42 @@ def _open(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=shape)
 
 
-def run(teacher: Path, images: np.ndarray, cache: Path) -> None:
-    """Embeds all `images` (uint8 [N, 112, 112, 3]) into the caches beside `cache`."""
+def run(teacher: Path, images: np.ndarray, cache: Path, threads: int = 2) -> None:
+    """Embeds all `images` (uint8 [N, 112, 112, 3]) into the caches beside `cache`.
+
+    Each batch is run by one thread: sharing one batch is far slower on a busy machine.
+    """
     cache.mkdir(parents=True, exist_ok=True)
-    net = session(with_spatial_output(onnx.load(teacher)).SerializeToString())
+    net = session(with_maps(onnx.load(teacher)).SerializeToString(), threads=1)
     name = net.get_inputs()[0].name
-    first = net.run(None, {name: normalise(images[:2])})
-    embedding = _open(cache / f"{teacher.stem}.embedding.npy", (len(images), *first[0].shape[1:]))
-    spatial = _open(cache / f"{teacher.stem}.spatial.npy", (len(images), *first[1].shape[1:]))
+    basis = principal(net.run(["middle"], {name: normalise(images[:: max(1, len(images) // 128)])})[0])
+
+    def answers(row):
+        embedding, spatial, middle = net.run(None, {name: normalise(images[row : row + BATCH])})
+        return row, (embedding, spatial, np.einsum("kc,bchw->bkhw", basis, middle, optimize=True))
+
+    _, first = answers(0)
+    arrays = [_open(cache / f"{teacher.stem}.{kind}.npy", (len(images), *part.shape[1:]))
+              for kind, part in zip(KINDS, first)]
     progress = cache / f"{teacher.stem}.rows"
     start = int(progress.read_text()) if progress.exists() else 0
     bar = tqdm(total=len(images), initial=start, desc="teacher", mininterval=10)
-    for row in range(start, len(images), BATCH):
-        end = min(row + BATCH, len(images))
-        embedding[row:end], spatial[row:end] = net.run(None, {name: normalise(images[row:end])})
-        if row // BATCH % 20 == 0 or end == len(images):
-            embedding.flush(), spatial.flush()
-            progress.write_text(str(end))
-        bar.update(end - row)
+    with ThreadPoolExecutor(threads) as pool:
+        for row, parts in pool.map(answers, range(start, len(images), BATCH)):
+            for array, part in zip(arrays, parts):
+                array[row : row + BATCH] = part
+            end = row + len(parts[0])
+            if row // BATCH % 20 == 0 or end == len(images):
+                for array in arrays:
+                    array.flush()
+                progress.write_text(str(end))
+            bar.update(len(parts[0]))
 
 
-def load(cache: Path, teacher: str) -> tuple[np.ndarray, np.ndarray]:
-    """What the teacher has said so far: embedding float16 [n, D] and spatial float16 [n, C, 7, 7].
+def load(cache: Path, teacher: str) -> tuple[np.ndarray, ...]:
+    """What the teacher has said so far: embedding, spatial and middle map, each float16 [n, ...].
 
     `n` is less than the number of faces while the teacher is still running.
     """
     done = int((cache / f"{teacher}.rows").read_text())
-    arrays = (np.load(cache / f"{teacher}.{kind}.npy", mmap_mode="r") for kind in ("embedding", "spatial"))
-    return tuple(array[:done] for array in arrays)
+    return tuple(np.load(cache / f"{teacher}.{kind}.npy", mmap_mode="r")[:done] for kind in KINDS)

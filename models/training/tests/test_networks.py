@@ -8,8 +8,9 @@ import torch
 from doorward_models import export, networks, onnx_weights, quantise, teacher
 
 CONFIGS = [
-    networks.Config(width=0.25, embedding=16),
-    networks.Config(width=0.25, embedding=16, reduce=2),
+    networks.Config(plan="fused", width=0.25, embedding=16),
+    networks.Config(plan="fused", width=0.25, embedding=16, reduce=2),
+    networks.Config(plan="dense", width=0.25, head="depthwise", embedding=16, reduce=2),
     networks.Config(plan="mobilefacenet", width=0.125, activation="prelu", head="depthwise", embedding=16),
 ]
 
@@ -75,7 +76,7 @@ def test_int8_model_keeps_to_the_contract(tmp_path):
 
 
 def test_half_width_costs_less():
-    whole, half = (networks.FaceNet(networks.Config(width=w)) for w in (1.0, 0.5))
+    whole, half = (networks.FaceNet(networks.Config(plan="fused", width=w)) for w in (1.0, 0.5))
     assert networks.cost(whole)[0] == 59_540_096
     assert networks.cost(half)[0] < 0.5 * networks.cost(whole)[0]
 
@@ -83,13 +84,20 @@ def test_half_width_costs_less():
 def test_other_image_sizes_give_the_same_shapes():
     network = networks.FaceNet(CONFIGS[0])
     for size in (64, 96, 112):
-        spatial, embedding = network.features(torch.zeros(2, 3, size, size))
+        middle, spatial, embedding = network.features(torch.zeros(2, 3, size, size))
+        assert middle.shape == (2, network.middle_channels, size // 8, size // 8)
         assert spatial.shape == (2, 64, 7, 7) and embedding.shape == (2, 16)
+
+
+def test_the_dense_plan_ends_at_7x7_for_an_image_at_half_size():
+    network = networks.FaceNet(CONFIGS[2])
+    middle, spatial, _ = network.features(torch.zeros(2, 3, 56, 56))
+    assert middle.shape[2:] == (14, 14) and spatial.shape[2:] == (7, 7)
 
 
 def test_a_reducing_network_sees_the_image_at_half_size():
     network = lively(CONFIGS[1])
     x = torch.from_numpy(images(2))
     half = torch.nn.functional.avg_pool2d(x, 2)
-    assert torch.allclose(network(x), network.features(half)[1], atol=1e-5)
-    assert network.features(half)[0].shape == (2, 64, 4, 4)
+    assert torch.allclose(network(x), network.features(half)[2], atol=1e-5)
+    assert network.features(half)[1].shape == (2, 64, 4, 4)

@@ -7,28 +7,28 @@ import torch
 from doorward_models import augment, distill, manifest, targets, zips
 from doorward_models.networks import Config
 
-SMALL = Config(width=0.25, embedding=8)
+SMALL = Config(plan="fused", width=0.25, head="flatten", embedding=8)
 
 
 def made_up(count=32):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, 7, 7, 3), dtype=np.uint8).repeat(16, 1).repeat(16, 2)
-    spatial = rng.normal(size=(count, 64, 7, 7)).astype(np.float16)
-    return images, targets.make(rng.normal(size=(count, 8)).astype(np.float16), spatial)
+    maps = [rng.normal(size=(count, 64, side, side)).astype(np.float16) for side in (7, 14)]
+    return images, targets.make(rng.normal(size=(count, 8)).astype(np.float16), *maps)
 
 
 def test_learning_rate_rises_then_falls_to_a_hundredth():
     s = distill.Settings()
     rates = [distill.rate_at(p, s) for p in (0.0, s.warm_up, 0.5, 1.0)]
     assert rates[0] < rates[1] > rates[2] > rates[3]
-    assert rates[1] == pytest.approx(s.rate) and rates[3] == pytest.approx(s.rate / 100)
+    assert rates[1] == pytest.approx(1) and rates[3] == pytest.approx(0.01)
 
 
 def test_images_grow_to_full_size():
     s = distill.Settings()
     sizes = [distill.size_at(p, s) for p in np.linspace(0, 1.1, 50)]
     assert sizes == sorted(sizes) and sizes[-1] == 112
-    assert [distill.size_at(p, s, full=56) for p in (0.0, 0.4, 0.9)] == [32, 48, 56]
+    assert [distill.size_at(p, s, full=56) for p in (0.0, 0.4, 0.9)] == [40, 56, 56]
 
 
 def test_spatial_targets_are_normalised_per_channel():
@@ -38,9 +38,28 @@ def test_spatial_targets_are_normalised_per_channel():
     assert (rows.std((0, 2, 3)) - 1).abs().max() < 0.05
 
 
+def test_middle_targets_have_unit_variance_overall_and_keep_their_proportions():
+    _, target = made_up(400)
+    target.middle = target.middle * np.linspace(0.5, 1.5, 64)[:, None, None]
+    again = targets.make(target.embedding.numpy(), target.spatial, target.middle)
+    rows = again.middle_rows(np.arange(400))
+    assert rows.var((0, 2, 3)).mean().item() == pytest.approx(1, abs=0.02)
+    assert (rows[:, -1].std() / rows[:, 0].std()).item() == pytest.approx(3, rel=0.05)
+    assert again.middle_rows(np.arange(2), 7).shape == (2, 64, 7, 7)
+
+
+def test_every_parameter_has_exactly_one_optimiser():
+    student = distill.FaceNet(SMALL)
+    hints = distill.Hints(student)
+    made = distill.optimisers(student, hints, distill.Settings())
+    held = [id(p) for o in made for g in o.param_groups for p in g["params"]]
+    assert sorted(held) == sorted(id(p) for p in [*student.parameters(), *hints.parameters()])
+    assert all(p.ndim == 4 for g in made[0].param_groups for p in g["params"])
+
+
 def test_a_stopped_run_continues_and_learns(tmp_path):
     images, target = made_up()
-    settings = distill.Settings(minutes=10, batch=16, workers=1, warm_up=0.0, grow=False, rate=1e-3)
+    settings = distill.Settings(minutes=10, batch=16, workers=1, warm_up=0.0, grow=False, rate=0.02)
     generator, rows = torch.Generator().manual_seed(0), np.arange(16)
     run = distill.start(tmp_path, SMALL, settings, None, images)
     losses = [distill.learn(run, torch.from_numpy(images[rows]), rows, target, generator)["cosine"]
@@ -49,8 +68,10 @@ def test_a_stopped_run_continues_and_learns(tmp_path):
     run.save()
     again = distill.start(tmp_path, SMALL, settings, None, images)
     assert (again.step, again.seconds) == (run.step, run.seconds)
-    state = again.student.state_dict()
-    assert all(torch.equal(v, state[k]) for k, v in run.student.state_dict().items())
+    for name in ("student", "hints", "average"):
+        state = getattr(again, name).state_dict()
+        assert all(torch.equal(v, state[k]) for k, v in getattr(run, name).state_dict().items())
+    assert again.optimisers[0].state_dict()["state"].keys() == run.optimisers[0].state_dict()["state"].keys()
     with pytest.raises(ValueError, match="another network"):
         distill.start(tmp_path, Config(width=0.5, embedding=8), settings, None, images)
 
