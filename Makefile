@@ -19,7 +19,7 @@ test-arm:
 	cross/test-kernels
 
 # The tests of what must never happen, at length, and the table of what they found. A short run:
-# make test-safety KILLS=15 CASES=256 FRAMES=2000
+# make test-safety KILLS=15 CASES=256 FRAMES=1000
 test-safety: build
 	CARGO=$(CARGO) scripts/safety
 
