@@ -157,6 +157,11 @@ def agreement(network: FaceNet, images, rows, target: targets.Targets, size: int
     return total / len(rows)
 
 
+def channels_last(gradient: torch.Tensor) -> torch.Tensor:
+    """The gradient in the layout that the network's backward pass is fast in."""
+    return gradient.contiguous(memory_format=torch.channels_last)
+
+
 def learn(run: Run, faces: torch.Tensor, rows: np.ndarray, target: targets.Targets, generator) -> dict:
     """One optimiser step on the faces `rows`; the loss terms as numbers."""
     s = run.settings
@@ -168,6 +173,8 @@ def learn(run: Run, faces: torch.Tensor, rows: np.ndarray, target: targets.Targe
     images = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         middle, spatial, embedding = run.student.features(images)
+        for features in (middle, spatial):
+            features.register_hook(channels_last)  # a selection of rows gives gradients of another layout
         middle, spatial = run.hints.middle(middle[plain]), run.hints.spatial(spatial[plain])
     embedding, wanted, rows_plain = embedding.float(), target.embedding[rows], rows[plain.numpy()]
     terms = {

@@ -55,18 +55,30 @@ MODULES = {
 }
 
 
+def writer_of(module: nn.Module):
+    """The function that writes `module`, or `None`."""
+    return next((write for kind, write in MODULES.items() if isinstance(module, kind)), None)
+
+
+class Tracer(torch.fx.Tracer):
+    """Stops at the modules that have a translation."""
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return writer_of(module) is not None or super().is_leaf_module(module, name)
+
+
 def to_onnx(network: nn.Module, outputs: int, notes: dict[str, str], size: int = 112) -> onnx.ModelProto:
     """An ONNX model `input` [1, 3, size, size] -> `output` [1, outputs] of a folded network.
 
     Raises `ValueError` for a module or function without a translation.
     """
-    traced, writer, names = torch.fx.symbolic_trace(network), Writer(), {}
-    modules = dict(traced.named_modules())
-    for node in traced.graph.nodes:
+    graph, writer, names = Tracer().trace(network), Writer(), {}
+    modules = dict(network.named_modules())
+    for node in graph.nodes:
         if node.op == "placeholder":
             names[node] = "input"
-        elif node.op == "call_module" and type(modules[node.target]) in MODULES:
-            write = MODULES[type(modules[node.target])]
+        elif node.op == "call_module" and writer_of(modules[node.target]):
+            write = writer_of(modules[node.target])
             names[node] = write(writer, node.target, modules[node.target], names[node.args[0]])
         elif node.op == "call_function" and node.target in (operator.add, torch.add):
             names[node] = writer.node("Add", node.name, [names[a] for a in node.args])

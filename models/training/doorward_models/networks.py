@@ -85,6 +85,18 @@ def stages(plan: str, width: float) -> tuple[int, list[Stage]]:
     raise ValueError(f"unknown plan {plan!r}")
 
 
+class WholeConv(nn.Conv2d):
+    """A depthwise convolution whose kernel is as large as the map: one sum of products for each channel.
+
+    Said that way it trains ten times faster than through the general convolution.
+    """
+
+    def _conv_forward(self, x, weight, bias):
+        if not self.training:
+            return super()._conv_forward(x, weight, bias)
+        return (x * weight[:, 0].to(x.dtype)).sum((2, 3), keepdim=True)
+
+
 class Unit(nn.Module):
     """Convolution, batch normalisation, activation (`None` for a linear output)."""
 
@@ -148,7 +160,7 @@ class DepthwiseHead(nn.Module):
         self.channels = inputs * 4
         self.widen = Unit(inputs, inputs * 4, 1, activation=activation)
         self.whole = Unit(inputs * 4, inputs * 4, grid, groups=inputs * 4)
-        self.whole.conv.padding = (0, 0)
+        self.whole.conv = WholeConv(inputs * 4, inputs * 4, grid, groups=inputs * 4, bias=False)
         self.project = Unit(inputs * 4, embedding, 1)
         self.flatten = nn.Flatten()
 
