@@ -141,7 +141,7 @@ impl Store {
         if let Some((name, _)) = templates.iter().find(|(_, t)| t.values.len() != size) {
             return Err(StoreError::Sealed(format!("a template of {name}")));
         }
-        let turn = self.seal.turn(&model, size);
+        let turn = self.seal.turn(&model, size)?;
         if gallery.metric().survives_a_turn() {
             return Ok(gallery.fill_turned(templates, turn)?);
         }
@@ -153,11 +153,11 @@ impl Store {
     /// are as they were enrolled but for the rounding to int8.
     pub fn templates(&self, model: &ModelId) -> Result<Vec<(String, Template)>, StoreError> {
         let plain = |(name, template): (String, Template)| {
-            let turn = self.seal.turn(model, template.values.len());
-            (name, turn.turned_back(&template))
+            let turn = self.seal.turn(model, template.values.len())?;
+            Ok((name, turn.turned_back(&template)))
         };
         let turned = self.turned_templates(model)?;
-        Ok(turned.into_iter().map(plain).collect())
+        turned.into_iter().map(plain).collect()
     }
 
     /// The templates of `model` as they are sealed.
@@ -224,7 +224,7 @@ fn enrol(
         {
             return Err(StoreError::Size(name.to_string()));
         }
-        let turned = seal.turn(model, template.values.len()).turned(template);
+        let turned = seal.turn(model, template.values.len())?.turned(template);
         let sql = "select coalesce(max(id), 0) + 1 from template";
         let id: i64 = transaction.query_row(sql, [], |row| row.get(0))?;
         let sealed = seal.seal(&to_bytes(&turned), &place(id, &model.0, name.as_str()))?;

@@ -66,6 +66,9 @@ pub enum KeyError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The cipher or the key derivation has refused.
+    #[error("nothing was sealed or opened: {0} failed")]
+    Cipher(&'static str),
     /// A key that systemd provides cannot be replaced from here.
     #[error(
         "the key {} is a credential, which this program cannot change; export the gallery, \
@@ -140,12 +143,12 @@ pub fn read(path: &Path) -> Result<Option<KeyBytes>, KeyError> {
     Ok(Some(key))
 }
 
-/// A new key.
-pub(super) fn random() -> Result<KeyBytes, KeyError> {
-    let mut key = KeyBytes::default();
-    getrandom::fill(key.as_mut_slice())
+/// Random bytes of the system: a new key, or a nonce.
+pub(super) fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, KeyError> {
+    let mut bytes = Zeroizing::new([0; N]);
+    getrandom::fill(bytes.as_mut_slice())
         .map_err(|error| failed(Path::new("from the system's random numbers"))(error.into()))?;
-    Ok(key)
+    Ok(bytes)
 }
 
 /// Writes `key` to a file of its own beside `path`, for [`install`] to put it there.
@@ -194,7 +197,10 @@ fn write_beside(path: &Path, key: &KeyBytes, like: &Path) -> Result<PathBuf, Key
             .open(&made)?;
         file.write_all(text.as_bytes())?;
         let owner = std::fs::metadata(like)?.uid();
-        std::os::unix::fs::fchown(&file, Some(owner), None)?;
+        // The service's user may not even ask for this, and need not.
+        if file.metadata()?.uid() != owner {
+            std::os::unix::fs::fchown(&file, Some(owner), None)?;
+        }
         file.sync_all()
     };
     write().map_err(failed(&made))?;

@@ -191,8 +191,9 @@ fn connect(section: &StoreSection) -> Result<(Connection, Seal, Chain), Refusal>
             known,
         }));
     }
-    let seal =
-        Seal::new(key::obtain(section, upgrade::is_sealed(found)).map_err(StoreError::from)?);
+    let seal = key::obtain(section, upgrade::is_sealed(found))
+        .and_then(Seal::new)
+        .map_err(StoreError::from)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;

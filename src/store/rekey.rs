@@ -22,7 +22,7 @@ impl Store {
     pub fn rekey(&mut self) -> Result<usize, StoreError> {
         let fresh = key::random()?;
         key::prepare(&self.key_file, &fresh)?;
-        let fresh = Seal::new(fresh);
+        let fresh = Seal::new(fresh)?;
         let Self {
             connection,
             chain,
@@ -44,7 +44,7 @@ pub(super) fn open(seal: Seal, secret: &[u8], key_file: &Path) -> Result<(Seal, 
         return Ok((seal, chain));
     }
     if let Some(next) = key::read(&key::next(key_file))? {
-        let seal = Seal::new(next);
+        let seal = Seal::new(next)?;
         if let Some(chain) = Chain::open(&seal, secret) {
             key::install(key_file)?;
             return Ok((seal, chain));
@@ -63,7 +63,7 @@ pub(super) fn renew(
     let secret = secret(connection)?;
     if Chain::open(seal, &secret).is_none() {
         let key = key::read(key_file)?.ok_or_else(|| KeyError::Lost(key_file.into()))?;
-        (*seal, _) = open(Seal::new(key), &secret, key_file)?;
+        (*seal, _) = open(Seal::new(key)?, &secret, key_file)?;
     }
     Ok(())
 }
@@ -98,8 +98,8 @@ fn seal_anew(
         let template =
             template.ok_or_else(|| StoreError::Sealed(format!("a template of {name}")))?;
         let size = template.values.len();
-        let plain = old.turn(model, size).turned_back(&template);
-        let turned = fresh.turn(model, size).turned(&plain);
+        let plain = old.turn(model, size)?.turned_back(&template);
+        let turned = fresh.turn(model, size)?.turned(&plain);
         transaction.execute(
             "update template set sealed = ?2 where id = ?1",
             params![id, fresh.seal(&to_bytes(&turned), &place)?],

@@ -30,19 +30,17 @@ impl std::fmt::Debug for Seal {
 }
 
 impl Seal {
-    pub(super) fn new(key: KeyBytes) -> Self {
-        let cipher = XChaCha20Poly1305::new((&*derive(&key, "doorward/1/seal")).into());
-        Self { key, cipher }
+    pub(super) fn new(key: KeyBytes) -> Result<Self, KeyError> {
+        let cipher = XChaCha20Poly1305::new((&*derive(&key, "doorward/1/seal")?).into());
+        Ok(Self { key, cipher })
     }
 
     pub(super) fn seal(&self, plain: &[u8], context: &str) -> Result<Vec<u8>, KeyError> {
-        let nonce = &random()?[..NONCE];
-        let nonce: [u8; NONCE] = nonce.try_into().unwrap_or_default();
+        let nonce: [u8; NONCE] = *random()?;
         let aad = context.as_bytes();
         let payload = Payload { msg: plain, aad };
         let sealed = self.cipher.encrypt(&XNonce::from(nonce), payload);
-        // Only a message of 256 GiB is refused.
-        let sealed = sealed.unwrap_or_default();
+        let sealed = sealed.map_err(|_| KeyError::Cipher("the encryption"))?;
         Ok([nonce.as_slice(), &sealed].concat())
     }
 
@@ -56,21 +54,19 @@ impl Seal {
     }
 
     /// How this device turns templates of `model` that have `size` components.
-    pub(super) fn turn(&self, model: &ModelId, size: usize) -> Turn {
-        Turn::new(
-            &derive(&self.key, &format!("doorward/1/turn/{}/{size}", model.0)),
-            size,
-        )
+    pub(super) fn turn(&self, model: &ModelId, size: usize) -> Result<Turn, KeyError> {
+        let purpose = format!("doorward/1/turn/{}/{size}", model.0);
+        Ok(Turn::new(&*derive(&self.key, &purpose)?, size))
     }
 }
 
 /// A key for one purpose.
-fn derive(key: &KeyBytes, purpose: &str) -> KeyBytes {
+fn derive(key: &KeyBytes, purpose: &str) -> Result<KeyBytes, KeyError> {
     let mut derived = KeyBytes::default();
-    // Only a wish for more than 8 KiB is refused.
-    let _ = Hkdf::<Sha256>::new(None, key.as_slice())
-        .expand(purpose.as_bytes(), derived.as_mut_slice());
-    derived
+    Hkdf::<Sha256>::new(None, key.as_slice())
+        .expand(purpose.as_bytes(), derived.as_mut_slice())
+        .map_err(|_| KeyError::Cipher("the derivation of a key"))?;
+    Ok(derived)
 }
 
 /// Where a template stands. A subject's name has no control characters.
@@ -111,7 +107,7 @@ mod tests {
     use super::*;
 
     fn seal(byte: u8) -> Seal {
-        Seal::new(Zeroizing::new([byte; 32]))
+        Seal::new(Zeroizing::new([byte; 32])).unwrap()
     }
 
     #[test]

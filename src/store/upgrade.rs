@@ -77,7 +77,7 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
 
 /// Seals the plain templates of version 1, and chains its audit trail.
 fn seal_and_chain(transaction: &Transaction<'_>, seal: &Seal) -> Result<(), StoreError> {
-    let sealed = seal.seal(key::random()?.as_slice(), Chain::SECRET)?;
+    let sealed = seal.seal(key::random::<32>()?.as_slice(), Chain::SECRET)?;
     let chain = Chain::open(seal, &sealed).ok_or(StoreError::Sealed("the audit key".to_owned()))?;
     transaction.execute(
         "insert into secret (name, sealed) values (?1, ?2)",
@@ -100,7 +100,7 @@ fn seal_and_chain(transaction: &Transaction<'_>, seal: &Seal) -> Result<(), Stor
             scale,
             values: vector.into_iter().map(u8::cast_signed).collect(),
         };
-        let turn = seal.turn(&model_id, template.values.len());
+        let turn = seal.turn(&model_id, template.values.len())?;
         let bytes = to_bytes(&turn.turned(&template));
         transaction.execute(
             "insert into template (id, subject_id, model_id, sealed, source, created) \

@@ -109,8 +109,12 @@ fn read(file: &Path, passphrase: &str) -> Result<Vec<(SubjectName, Vec<Template>
             MAX_BYTES >> 20
         );
     }
-    let text = age::decrypt(&sealed, passphrase)?;
-    let export: Export = serde_json::from_slice(&text).context("it holds no gallery")?;
+    people(&age::decrypt(&sealed, passphrase)?)
+}
+
+/// The people of an opened file, each sound.
+fn people(text: &[u8]) -> Result<Vec<(SubjectName, Vec<Template>)>> {
+    let export: Export = serde_json::from_slice(text).context("it holds no gallery")?;
     if export.format != FORMAT {
         bail!("it is of format {}, expected {FORMAT}", export.format);
     }
@@ -142,4 +146,59 @@ fn template(exported: ExportedTemplate) -> Option<Template> {
         scale,
         values,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a file is made of.
+    const JSON: &[u8] = b"0123456789-.eE\"[]{},:\\ \x00\xff";
+
+    fn whole() -> Vec<u8> {
+        let template = |values: &[i8]| ExportedTemplate {
+            model: "0123456789abcdef".repeat(4),
+            scale: 0.5,
+            values: values.to_vec(),
+        };
+        let subject = |name: &str, values: &[i8]| ExportedSubject {
+            name: name.to_owned(),
+            templates: vec![template(values), template(values)],
+        };
+        let format = FORMAT.to_owned();
+        let subjects = vec![subject("ada", &[127, -127, 0]), subject("Bo Ek", &[1])];
+        serde_json::to_vec(&Export { format, subjects }).unwrap()
+    }
+
+    #[test]
+    fn an_export_is_read() {
+        let people = people(&whole()).unwrap();
+        let names: Vec<&str> = people.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["ada", "Bo Ek"]);
+        assert_eq!(people[0].1[1].values, [127, -127, 0]);
+    }
+
+    proptest! {
+        /// Whoever knows the passphrase can write anything.
+        #[test]
+        fn what_was_changed_is_sound_or_refused(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), 0..2usize, any::<u8>()), 1..6),
+        ) {
+            let mut text = whole();
+            for (at, removed, byte) in changes {
+                let at = at.index(text.len());
+                let byte = JSON[usize::from(byte) % JSON.len()];
+                text.splice(at..(at + removed).min(text.len()), [byte]);
+            }
+            for (name, templates) in people(&text).into_iter().flatten() {
+                prop_assert!(!name.as_str().is_empty());
+                for template in templates {
+                    prop_assert!(template.scale.is_finite() && template.scale > 0.0);
+                    prop_assert!(!template.values.is_empty() && !template.values.contains(&i8::MIN));
+                }
+            }
+        }
+    }
 }
