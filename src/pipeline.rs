@@ -12,7 +12,7 @@ use crate::face::{
     Quality, QualityLimits, QualityReason, TrackId, Tracker,
 };
 use crate::gallery::{Gallery, Match, ModelMismatch, Template, Verification};
-use crate::image::{Frame, ImageError, Motion, RgbImage, decode};
+use crate::image::{Frame, ImageError, Motion, PixelFormat, RgbImage, decode};
 use crate::inference::ModelError;
 
 /// A face that is turned further says little about being a picture of one.
@@ -20,6 +20,8 @@ const LIVENESS_YAW: f32 = 20.0;
 
 /// A picture in which nothing moves is looked at this often, for a face that was missed.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// While nothing moves, Motion JPEG is decoded this often: it has to be, to see whether something does.
+const DECODE_AGAIN: Duration = Duration::from_millis(250);
 
 /// How long each stage of a step took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -103,6 +105,9 @@ pub struct Pipeline {
     motion: Motion,
     /// When a frame was last looked at, by the time of the frames.
     looked_at: Option<Duration>,
+    /// When a picture in which nothing had moved was last decoded to see that; none since something
+    /// moved.
+    rested_at: Option<Duration>,
     image: RgbImage,
     aligned: AlignedFace,
 }
@@ -129,6 +134,7 @@ impl Pipeline {
             presentations: HashMap::new(),
             motion: Motion::default(),
             looked_at: None,
+            rested_at: None,
             image: RgbImage::default(),
             aligned: AlignedFace::default(),
         }
@@ -161,17 +167,12 @@ impl Pipeline {
         let mut step = Step::default();
         let mut watch = Stopwatch(started);
         let now = frame.captured_at;
-        let moved = self.motion.moved(frame);
-        let lately = |at: Duration| now.saturating_sub(at) < LOOK_AGAIN;
-        if !moved && self.tracker.is_empty() && self.looked_at.is_some_and(lately) {
-            step.still = true;
+        step.still = self.nothing_to_see(frame, now)?;
+        step.timings.decode = watch.lap();
+        if step.still {
             step.timings.total = started.elapsed();
             return Ok(step);
         }
-        self.motion.keep();
-        self.looked_at = Some(now);
-        decode(frame, &mut self.image)?;
-        step.timings.decode = watch.lap();
         let found = self.detector.detect(&self.image)?;
         step.timings.detect = watch.lap();
         let tracks = self.tracker.follow(&found, now);
@@ -226,6 +227,35 @@ impl Pipeline {
     /// The last image that was decoded.
     pub fn image(&self) -> &RgbImage {
         &self.image
+    }
+
+    /// Whether nobody is followed and nothing has moved since a frame was last looked at, which was
+    /// lately. If not, the frame is decoded and the one to compare with from now on.
+    fn nothing_to_see(&mut self, frame: &Frame, now: Duration) -> Result<bool, ImageError> {
+        let within =
+            |at: Option<Duration>, time| at.is_some_and(|at| now.saturating_sub(at) < time);
+        let nobody = self.tracker.is_empty() && within(self.looked_at, LOOK_AGAIN);
+        let compressed = frame.format == PixelFormat::Mjpg;
+        if compressed {
+            if nobody && within(self.rested_at, DECODE_AGAIN) {
+                return Ok(true);
+            }
+            decode(frame, &mut self.image)?;
+        }
+        let moved = match compressed {
+            true => self.motion.moved_in(&self.image),
+            false => self.motion.moved(frame),
+        };
+        let still = nobody && !moved;
+        self.rested_at = still.then_some(now);
+        if !still {
+            self.motion.keep();
+            self.looked_at = Some(now);
+            if !compressed {
+                decode(frame, &mut self.image)?;
+            }
+        }
+        Ok(still)
     }
 
     fn judge(

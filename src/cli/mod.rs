@@ -158,6 +158,9 @@ fn progress(length: u64, what: &str) -> ProgressBar {
     if let Ok(style) = style {
         bar.set_style(style);
     }
-    bar.enable_steady_tick(Duration::from_millis(500));
+    // The tick is a thread, which nobody needs who sees no bar.
+    if !bar.is_hidden() {
+        bar.enable_steady_tick(Duration::from_millis(500));
+    }
     bar
 }

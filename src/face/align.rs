@@ -1,7 +1,8 @@
 //! Alignment: every face turned and scaled to the same place.
 
 use super::detect::Landmarks;
-use crate::image::{Point, RgbImage, Similarity, warp};
+use crate::image::{Point, RgbImage, Similarity, Warp};
+use crate::inference::{ModelError, ModelFile, Network};
 
 /// Side of an aligned face in pixels.
 pub const SIDE: usize = 112;
@@ -32,11 +33,17 @@ pub(super) const TEMPLATE: Landmarks = [
 
 /// A face as the embedding network wants it, [`SIDE`] x [`SIDE`] pixels.
 #[derive(Clone, Debug)]
-pub struct AlignedFace(RgbImage);
+pub struct AlignedFace {
+    image: RgbImage,
+    warp: Warp,
+}
 
 impl Default for AlignedFace {
     fn default() -> Self {
-        Self(RgbImage::new(SIDE, SIDE))
+        Self {
+            image: RgbImage::new(SIDE, SIDE),
+            warp: Warp::default(),
+        }
     }
 }
 
@@ -46,7 +53,7 @@ impl AlignedFace {
     pub fn align(&mut self, image: &RgbImage, landmarks: &Landmarks) -> bool {
         match Similarity::estimate(landmarks, &TEMPLATE) {
             Some(transform) => {
-                warp(image, &transform, &mut self.0);
+                self.warp.warp(image, &transform, &mut self.image);
                 true
             }
             None => false,
@@ -55,6 +62,23 @@ impl AlignedFace {
 
     /// The pixels.
     pub fn image(&self) -> &RgbImage {
-        &self.0
+        &self.image
     }
+}
+
+/// Plans the network of `role` that looks at aligned faces.
+///
+/// # Errors
+/// What [`Network::new`] says, and [`ModelError::Shape`] for another input.
+pub(super) fn network_of_aligned(model: &ModelFile, role: &str) -> Result<Network, ModelError> {
+    let input = &model.spec.input;
+    if (input.width, input.height) != (SIDE, SIDE) {
+        return Err(ModelError::Shape {
+            name: model.name.clone(),
+            what: format!("the {role}'s input in the manifest"),
+            found: format!("{}x{}", input.width, input.height),
+            expected: format!("{SIDE}x{SIDE}"),
+        });
+    }
+    Network::new(&model.name, &model.bytes, input, (SIDE, SIDE))
 }

@@ -1,6 +1,6 @@
 //! Running the embedding network.
 
-use super::align::{AlignedFace, SIDE};
+use super::align::{AlignedFace, network_of_aligned};
 use super::embedding::Embedding;
 use crate::inference::{L1HeadSpec, ModelError, ModelFile, ModelSpec, Network, Report};
 
@@ -19,16 +19,8 @@ impl Embedder {
     /// What [`Network::new`] says, and [`ModelError::Shape`] for another input than aligned faces
     /// or another number of components than the manifest states.
     pub fn new(model: ModelFile) -> Result<Self, ModelError> {
-        let ModelFile { name, spec, bytes } = model;
-        let input = &spec.input;
-        if (input.width, input.height) != (SIDE, SIDE) {
-            return Err(ModelError::Shape {
-                name,
-                what: "the embedder's input in the manifest".to_owned(),
-                found: format!("{}x{}", input.width, input.height),
-                expected: format!("{SIDE}x{SIDE}"),
-            });
-        }
+        let network = network_of_aligned(&model, "embedder")?;
+        let ModelFile { name, spec, .. } = model;
         let size = spec.output.map_or(0, |o| o.size);
         if let Some(L1HeadSpec { weights, .. }) = &spec.l1_head
             && weights.len() != size
@@ -40,7 +32,6 @@ impl Embedder {
                 expected: size.to_string(),
             });
         }
-        let network = Network::new(&name, &bytes, input, (SIDE, SIDE))?;
         let mut embedder = Self {
             name,
             spec,

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::align::{AlignedFace, SIDE};
+use super::align::{AlignedFace, network_of_aligned};
 use crate::inference::{ModelError, ModelFile, Network, Report};
 
 /// Runs the liveness network.
@@ -22,22 +22,10 @@ impl Liveness {
     /// What [`Network::new`] says, and [`ModelError::Shape`] for another input than aligned faces
     /// or another output than one number.
     pub fn new(model: ModelFile) -> Result<Self, ModelError> {
-        let ModelFile { name, spec, bytes } = model;
-        let input = &spec.input;
-        if (input.width, input.height) != (SIDE, SIDE) {
-            return Err(ModelError::Shape {
-                name,
-                what: "the liveness model's input in the manifest".to_owned(),
-                found: format!("{}x{}", input.width, input.height),
-                expected: format!("{SIDE}x{SIDE}"),
-            });
-        }
-        let threshold = spec.presentation.map_or(1.0, |p| p.threshold);
-        let network = Network::new(&name, &bytes, input, (SIDE, SIDE))?;
         let mut liveness = Self {
-            name,
-            network,
-            threshold,
+            network: network_of_aligned(&model, "liveness model")?,
+            threshold: model.spec.presentation.map_or(1.0, |p| p.threshold),
+            name: model.name,
         };
         liveness.logit(&AlignedFace::default())?;
         Ok(liveness)

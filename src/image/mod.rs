@@ -22,4 +22,4 @@ pub use motion::Motion;
 pub use photo::{decode_photo, read_photo};
 pub use resize::Fit;
 pub use rgb::RgbImage;
-pub use warp::{Point, Similarity, warp};
+pub use warp::{Point, Similarity, Warp};

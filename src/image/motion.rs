@@ -1,9 +1,9 @@
 //! Whether anything moved: a coarse comparison with the frame that was looked at last.
 //!
-//! Reads a few bytes of the camera's frame and decodes nothing. Motion JPEG has no pixels to read
-//! and always counts as moved.
+//! Reads a few bytes of the camera's frame and decodes nothing. Motion JPEG has no pixels to read:
+//! there the image that was decoded is looked at.
 
-use super::{Frame, PixelFormat};
+use super::{Frame, PixelFormat, RgbImage};
 
 /// Side in pixels of the squares whose brightness is compared.
 const CELL: usize = 16;
@@ -28,7 +28,21 @@ impl Motion {
     /// Whether `frame` differs from the one that was [kept](Self::keep), or nothing was, or it
     /// cannot be told.
     pub fn moved(&mut self, frame: &Frame) -> bool {
-        self.look(frame);
+        let size = (frame.width, frame.height);
+        self.look(frame.format, size, frame.stride, &frame.bytes);
+        self.differs()
+    }
+
+    /// The same of an image.
+    pub fn moved_in(&mut self, image: &RgbImage) -> bool {
+        // The image comes from a frame, whose sides are of this type.
+        let side = |pixels: usize| u32::try_from(pixels).unwrap_or(0);
+        let size = (side(image.width()), side(image.height()));
+        self.look(PixelFormat::Rgb24, size, 0, image.pixels());
+        self.differs()
+    }
+
+    fn differs(&self) -> bool {
         let limit = LEVELS * SAMPLES;
         let pairs = self.kept.iter().zip(&self.seen);
         let changed = pairs.filter(|(a, b)| a.abs_diff(**b) > limit).count();
@@ -41,29 +55,28 @@ impl Motion {
         std::mem::swap(&mut self.kept, &mut self.seen);
     }
 
-    /// Reads the cells of `frame`; none of one that has no pixels or not all of them.
-    fn look(&mut self, frame: &Frame) {
+    /// Reads the cells of a frame; none of one that has no pixels or not all of them.
+    fn look(&mut self, format: PixelFormat, size: (u32, u32), stride: u32, bytes: &[u8]) {
         self.seen.clear();
         // Where a pixel's brightness, or its green, lies.
-        let (pixel, at) = match frame.format {
+        let (pixel, at) = match format {
             PixelFormat::Mjpg => return,
             PixelFormat::Yuyv => (2, 0),
             PixelFormat::Nv12 | PixelFormat::Grey => (1, 0),
             PixelFormat::Rgb24 | PixelFormat::Bgr24 => (3, 1),
         };
-        let stride = frame.stride.max(frame.format.packed_stride(frame.width)) as usize;
-        let needed = frame
-            .format
-            .min_len(frame.width, frame.height, frame.stride);
-        if stride == 0 || frame.bytes.len() < needed {
+        let (width, height) = size;
+        let needed = format.min_len(width, height, stride);
+        let stride = stride.max(format.packed_stride(width)) as usize;
+        if stride == 0 || bytes.len() < needed {
             return;
         }
-        let columns = frame.width as usize / CELL;
-        let bands = frame.height as usize / CELL;
+        let columns = width as usize / CELL;
+        let bands = height as usize / CELL;
         self.seen.resize(columns * bands, 0);
         for (band, cells) in self.seen.chunks_exact_mut(columns.max(1)).enumerate() {
             for y in (0..CELL).step_by(APART) {
-                let row = &frame.bytes[(band * CELL + y) * stride..];
+                let row = &bytes[(band * CELL + y) * stride..];
                 for (cell, pixels) in cells.iter_mut().zip(row.chunks_exact(CELL * pixel)) {
                     let samples = pixels.iter().skip(at).step_by(APART * pixel);
                     *cell += samples.map(|&v| u16::from(v)).sum::<u16>();
@@ -126,6 +139,27 @@ mod tests {
             };
             assert!(motion.moved(&frame(format, object)), "{format}");
         }
+    }
+
+    #[test]
+    fn an_image_moves_as_its_frame_does() {
+        let rgb = |level: &dyn Fn(usize, usize) -> u8| {
+            let mut image = RgbImage::default();
+            super::super::decode(&frame(PixelFormat::Rgb24, level), &mut image).unwrap();
+            image
+        };
+        let mut motion = Motion::default();
+        assert!(motion.moved_in(&rgb(&noise(0))), "nothing kept");
+        motion.keep();
+        assert!(!motion.moved_in(&rgb(&noise(1))));
+        let object = |x: usize, y: usize| {
+            if x < 32 && y < 32 {
+                200
+            } else {
+                noise(2)(x, y)
+            }
+        };
+        assert!(motion.moved_in(&rgb(&object)));
     }
 
     #[test]

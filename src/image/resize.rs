@@ -1,5 +1,7 @@
 //! Scaling whole images down, for the detector.
 
+use std::ops::Range;
+
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
@@ -64,29 +66,36 @@ impl Fit {
     }
 }
 
-/// `image` with both sides divided by `factor`, each pixel the mean of a square. What does not
-/// fill a square at the right and the bottom is left out.
-pub(super) fn shrink(image: &RgbImage, factor: usize) -> RgbImage {
-    let (width, height) = (image.width() / factor, image.height() / factor);
-    let mut small = RgbImage::new(width, height);
+/// The columns and rows of `image`, divided by `factor`, into `small`: each pixel the mean of a
+/// square. What does not fill a square at the right and the bottom is left out.
+pub(super) fn shrink(
+    image: &RgbImage,
+    columns: Range<usize>,
+    rows: Range<usize>,
+    factor: usize,
+    small: &mut RgbImage,
+) {
+    let width = columns.len() / factor;
+    small.reshape(width, rows.len() / factor);
     let area = u32::try_from(factor * factor).unwrap_or(u32::MAX);
-    let row = image.width() * 3;
-    for (y, out) in small
-        .pixels_mut()
-        .chunks_exact_mut((width * 3).max(1))
-        .enumerate()
-    {
-        for (i, value) in out.iter_mut().enumerate() {
-            let (x, channel) = (i / 3 * factor, i % 3);
-            let first = y * factor * row + x * 3 + channel;
-            let sum: u32 = (0..factor)
-                .flat_map(|dy| (0..factor).map(move |dx| first + dy * row + dx * 3))
-                .map(|at| u32::from(image.pixels()[at]))
-                .sum();
-            *value = ((sum + area / 2) / area).to_le_bytes()[0];
+    let line = image.width() * 3;
+    let out = small.pixels_mut().chunks_exact_mut((width * 3).max(1));
+    for (out, top) in out.zip(rows.step_by(factor)) {
+        for (rgb, left) in out.chunks_exact_mut(3).zip(columns.clone().step_by(factor)) {
+            let mut sums = [0u32; 3];
+            for y in top..top + factor {
+                let square = &image.pixels()[y * line + left * 3..][..factor * 3];
+                for pixel in square.chunks_exact(3) {
+                    for (sum, &value) in sums.iter_mut().zip(pixel) {
+                        *sum += u32::from(value);
+                    }
+                }
+            }
+            for (value, sum) in rgb.iter_mut().zip(sums) {
+                *value = ((sum + area / 2) / area).to_le_bytes()[0];
+            }
         }
     }
-    small
 }
 
 #[cfg(test)]
@@ -115,6 +124,9 @@ mod tests {
         let mut canvas = RgbImage::new(16, 16);
         Fit::default().fit(&image, 16, 16, &mut canvas);
         assert!(canvas.pixels().iter().all(|v| v.abs_diff(100) <= 8));
-        assert!(shrink(&image, 4).pixels().iter().all(|v| *v == 100));
+        let mut small = RgbImage::default();
+        shrink(&image, 0..64, 8..64, 4, &mut small);
+        assert_eq!((small.width(), small.height()), (16, 14));
+        assert!(small.pixels().iter().all(|v| *v == 100));
     }
 }

@@ -82,73 +82,152 @@ impl Similarity {
     }
 }
 
-/// Fills `out` with what `transform` brings there from `image`, bilinearly; outside of `image` is
-/// black.
-///
-/// An image that shrinks to less than half is averaged first, so that fine detail does not alias.
+/// Warps images along similarities. Holds its working memory.
+#[derive(Clone, Debug, Default)]
+pub struct Warp {
+    shrunken: RgbImage,
+}
+
+impl Warp {
+    /// Fills `out` with what `transform` brings there from `image`, bilinearly; outside of `image`
+    /// is black.
+    ///
+    /// What shrinks to less than half is averaged first, so that fine detail does not alias.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "image sides are far below 2^24 and factors are small and positive"
+    )]
+    pub fn warp(&mut self, image: &RgbImage, transform: &Similarity, out: &mut RgbImage) {
+        let factor = (1.0 / transform.scale()) as usize;
+        let largest = image.width().min(image.height()).max(1);
+        if factor < 2 || largest < 2 {
+            return sample(image, transform, out);
+        }
+        let factor = factor.min(largest);
+        let (left, top) = seen(image, transform, out, factor, &mut self.shrunken);
+        // Pixel x of the small image is centred on left + factor * x + half of the large one.
+        let (f, half) = (factor as f32, (factor as f32 - 1.0) / 2.0);
+        let origin = transform.apply(Point {
+            x: left as f32 + half,
+            y: top as f32 + half,
+        });
+        let step = Similarity {
+            a: transform.a * f,
+            b: transform.b * f,
+            tx: origin.x,
+            ty: origin.y,
+        };
+        sample(&self.shrunken, &step, out);
+    }
+}
+
+/// Shrinks the part of `image` that comes to `out` into `small`, and returns where it begins.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::cast_precision_loss,
-    reason = "image sides are far below 2^24 and factors are small and positive"
+    reason = "negative coordinates become 0, and image sides are far below 2^24"
 )]
-pub fn warp(image: &RgbImage, transform: &Similarity, out: &mut RgbImage) {
-    let factor = (1.0 / transform.scale()) as usize;
-    let largest = image.width().min(image.height()).max(1);
-    if factor >= 2 && largest >= 2 {
-        let factor = factor.min(largest);
-        let (f, half) = (factor as f32, (factor as f32 - 1.0) / 2.0);
-        // Pixel x of the small image is centred on factor * x + half of the large one.
-        let Similarity { a, b, tx, ty } = *transform;
-        let step = Similarity {
-            a: a * f,
-            b: b * f,
-            tx: tx + a * half - b * half,
-            ty: ty + b * half + a * half,
-        };
-        return sample(&shrink(image, factor), &step, out);
-    }
-    sample(image, transform, out);
+fn seen(
+    image: &RgbImage,
+    transform: &Similarity,
+    out: &RgbImage,
+    factor: usize,
+    small: &mut RgbImage,
+) -> (usize, usize) {
+    let back = transform.inverse();
+    let (right, bottom) = (out.width() as f32, out.height() as f32);
+    let corners = [(0.0, 0.0), (right, 0.0), (0.0, bottom), (right, bottom)];
+    let corners = corners.map(|(x, y)| back.apply(Point { x, y }));
+    // From the square before the least to the one behind the greatest, within the image.
+    let span = |coordinate: fn(&Point) -> f32, side: usize| {
+        let values = corners.each_ref().map(coordinate);
+        let least = values.iter().copied().fold(f32::INFINITY, f32::min) as usize;
+        let most = values.iter().copied().fold(f32::NEG_INFINITY, f32::max) as usize;
+        let squares = side / factor;
+        let first = (least / factor).saturating_sub(1).min(squares - 1);
+        let end = (most.min(side) / factor + 2).clamp(first + 1, squares);
+        (first * factor, end * factor)
+    };
+    let (left, right) = span(|p| p.x, image.width());
+    let (top, bottom) = span(|p| p.y, image.height());
+    shrink(image, left..right, top..bottom, factor, small);
+    (left, top)
+}
+
+/// Bits after the point of coordinates in fixed point.
+const POINT: u32 = 32;
+/// What 1.0 is between the pixels.
+const ONE: u32 = 256;
+
+/// A coordinate in fixed point. No image is a million pixels wide, so that sums do not overflow.
+#[expect(clippy::cast_possible_truncation, reason = "within the limits")]
+fn fixed(value: f32) -> i64 {
+    (f64::from(value.clamp(-1e6, 1e6)) * (1u64 << POINT) as f64) as i64
 }
 
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    clippy::cast_possible_wrap,
     clippy::cast_precision_loss,
     reason = "coordinates are checked against the image before they index it"
 )]
 fn sample(image: &RgbImage, transform: &Similarity, out: &mut RgbImage) {
     let back = transform.inverse();
-    let (width, height) = (image.width() as isize, image.height() as isize);
+    let (across, down) = (fixed(back.a), fixed(back.b));
     let columns = out.width();
-    for (i, rgb) in out.pixels_mut().chunks_exact_mut(3).enumerate() {
-        let at = back.apply(Point {
-            x: (i % columns) as f32,
-            y: (i / columns) as f32,
+    for (row, line) in out
+        .pixels_mut()
+        .chunks_exact_mut(3 * columns.max(1))
+        .enumerate()
+    {
+        let start = back.apply(Point {
+            x: 0.0,
+            y: row as f32,
         });
-        let (x0, y0) = (at.x.floor(), at.y.floor());
-        let (fx, fy) = (at.x - x0, at.y - y0);
-        let (x0, y0) = (x0 as isize, y0 as isize);
-        let tap = |x: isize, y: isize, weight: f32| -> [f32; 3] {
-            if x < 0 || y < 0 || x >= width || y >= height {
-                return [0.0; 3];
+        let (mut x, mut y) = (fixed(start.x), fixed(start.y));
+        for rgb in line.chunks_exact_mut(3) {
+            let part = |at: i64| (at >> (POINT - 8)) as u32 % ONE;
+            let taps = square(image, (x >> POINT) as isize, (y >> POINT) as isize);
+            let (fx, fy) = (part(x), part(y));
+            for (channel, value) in rgb.iter_mut().enumerate() {
+                let [a, b, c, d] = taps.map(|tap| u32::from(tap[channel]));
+                let above = a * (ONE - fx) + b * fx;
+                let below = c * (ONE - fx) + d * fx;
+                let sum = above * (ONE - fy) + below * fy;
+                *value = ((sum + ONE * ONE / 2) / (ONE * ONE)) as u8;
             }
-            image
-                .pixel(x as usize, y as usize)
-                .map(|v| f32::from(v) * weight)
-        };
-        let (right, below) = (x0.saturating_add(1), y0.saturating_add(1));
-        let taps = [
-            tap(x0, y0, (1.0 - fx) * (1.0 - fy)),
-            tap(right, y0, fx * (1.0 - fy)),
-            tap(x0, below, (1.0 - fx) * fy),
-            tap(right, below, fx * fy),
-        ];
-        for (channel, value) in rgb.iter_mut().enumerate() {
-            *value = taps.iter().map(|t| t[channel]).sum::<f32>().round() as u8;
+            (x, y) = (x + across, y + down);
         }
     }
+}
+
+/// The four pixels to the right of and below `x`, `y`, itself first; black outside of the image.
+#[inline]
+#[expect(
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "coordinates are checked against the image before they index it"
+)]
+fn square(image: &RgbImage, x: isize, y: isize) -> [[u8; 3]; 4] {
+    let (width, height) = (image.width() as isize, image.height() as isize);
+    if x >= 0 && y >= 0 && x + 1 < width && y + 1 < height {
+        let (x, y) = (x as usize, y as usize);
+        let pair = |y: usize| {
+            let six = &image.pixels()[3 * (y * image.width() + x)..][..6];
+            [[six[0], six[1], six[2]], [six[3], six[4], six[5]]]
+        };
+        let ([a, b], [c, d]) = (pair(y), pair(y + 1));
+        return [a, b, c, d];
+    }
+    [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)].map(|(x, y)| {
+        if x < 0 || y < 0 || x >= width || y >= height {
+            return [0; 3];
+        }
+        image.pixel(x as usize, y as usize)
+    })
 }
 
 #[cfg(test)]
@@ -226,7 +305,7 @@ mod tests {
             ty: -3.0,
         };
         let mut out = RgbImage::new(40, 30);
-        warp(&image, &shift, &mut out);
+        Warp::default().warp(&image, &shift, &mut out);
         assert_eq!(out.pixel(15, 10), [10, 13, 7]);
         assert_eq!(out.pixel(2, 10), [0; 3], "from the left of the image");
         let quarter = Similarity {
@@ -236,7 +315,7 @@ mod tests {
             ty: 0.0,
         };
         let mut turned = RgbImage::new(30, 40);
-        warp(&image, &quarter, &mut turned);
+        Warp::default().warp(&image, &quarter, &mut turned);
         assert_eq!(turned.pixel(29 - 4, 12), [12, 4, 7]);
     }
 
@@ -244,7 +323,7 @@ mod tests {
     fn shrinking_warps_keep_their_place() {
         let image = ramp(240, 200);
         let mut out = RgbImage::new(60, 50);
-        warp(
+        Warp::default().warp(
             &image,
             &Similarity {
                 a: 0.25,
@@ -257,6 +336,34 @@ mod tests {
         for (x, y) in [(10, 10), (30, 25), (50, 40)] {
             let [r, g, _] = out.pixel(x, y);
             assert!(usize::from(r).abs_diff(4 * x) <= 1 && usize::from(g).abs_diff(4 * y) <= 1);
+        }
+    }
+
+    #[test]
+    fn a_part_that_shrinks_is_the_same_as_of_the_whole() {
+        let image = ramp(240, 200);
+        let mut warp = Warp::default();
+        for (tx, ty) in [(-20.0, -15.0), (30.0, -40.0), (-300.0, 5.0)] {
+            let part = Similarity {
+                a: 0.3,
+                b: 0.1,
+                tx,
+                ty,
+            };
+            let mut small = RgbImage::new(16, 12);
+            warp.warp(&image, &part, &mut small);
+            let mut large = RgbImage::new(200, 160);
+            let moved = Similarity {
+                tx: tx + 100.0,
+                ty: ty + 100.0,
+                ..part
+            };
+            warp.warp(&image, &moved, &mut large);
+            for (x, y) in [(0, 0), (5, 7), (15, 11)] {
+                let (a, b) = (small.pixel(x, y), large.pixel(x + 100, y + 100));
+                let near = a.iter().zip(b).all(|(&a, b)| a.abs_diff(b) <= 1);
+                assert!(near, "{a:?} {b:?} at {x}, {y} of {tx}, {ty}");
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use tract_onnx::tract_hir::internal::DimLike;
 
 use super::error::ModelError;
 use super::manifest::{Channels, InputSpec};
-use super::quantized::{Report, rewrite};
+use super::quantized::{Report, rewrite, take_bytes};
 use crate::image::RgbImage;
 
 /// Operator sets of ONNX that tract is tested with.
@@ -17,13 +17,21 @@ const OPSETS: std::ops::RangeInclusive<i64> = 9..=18;
 pub struct Network {
     name: String,
     state: TypedSimpleState,
-    /// What each pixel value becomes, per channel of the network.
-    lookup: [[f32; 256]; 3],
+    lookup: Lookup,
     channels: Channels,
     width: usize,
     height: usize,
     outputs: Vec<String>,
     arithmetic: Report,
+}
+
+/// What each pixel value becomes, per channel of the network.
+enum Lookup {
+    /// Planes of real numbers, `[1, 3, height, width]`.
+    Planes(Box<[[f32; 256]; 3]>),
+    /// Bytes, `[1, height, width, 3]`: what a model that is quantised from its entrance on makes
+    /// of them first.
+    Bytes(Box<[[i8; 256]; 3]>),
 }
 
 /// What a network gave, by the names of its outputs.
@@ -94,17 +102,27 @@ impl Network {
         } else {
             Report::default()
         };
+        let entrance = match ours {
+            true => take_bytes(&mut model).map_err(refused)?,
+            false => None,
+        };
         let plan = model
             .into_optimized()
             .and_then(IntoRunnable::into_runnable)
             .map_err(refused)?;
         let state = plan.spawn().map_err(refused)?;
-        let mut lookup = [[0.0; 256]; 3];
-        for (c, table) in lookup.iter_mut().enumerate() {
+        let mut values = Box::new([[0.0; 256]; 3]);
+        for (c, table) in values.iter_mut().enumerate() {
             for (pixel, value) in (0u16..).zip(table) {
                 *value = (f32::from(pixel) - input.mean[c]) * input.scale[c];
             }
         }
+        let lookup = match entrance {
+            Some(entrance) => Lookup::Bytes(Box::new(
+                values.each_ref().map(|table| entrance.bytes(table)),
+            )),
+            None => Lookup::Planes(values),
+        };
         let name = name.to_owned();
         Ok(Self {
             name,
@@ -160,24 +178,35 @@ impl Network {
         }
     }
 
-    /// Planes of normalised channels, shape `1 x 3 x height x width`.
+    /// The image as the planned model takes it.
     fn input(&self, image: &RgbImage) -> TractResult<Tensor> {
-        let mut planes = Vec::with_capacity(3 * self.width * self.height);
-        for (c, table) in self.lookup.iter().enumerate() {
-            let channel = match self.channels {
-                Channels::Rgb => c,
-                Channels::Bgr => 2 - c,
-            };
-            planes.extend(
-                image
-                    .pixels()
-                    .iter()
-                    .skip(channel)
-                    .step_by(3)
-                    .map(|&v| table[usize::from(v)]),
-            );
+        let order = match self.channels {
+            Channels::Rgb => [0, 1, 2],
+            Channels::Bgr => [2, 1, 0],
+        };
+        let pixels = image.pixels();
+        match &self.lookup {
+            Lookup::Planes(tables) => {
+                let mut planes = Vec::with_capacity(pixels.len());
+                for (table, channel) in tables.iter().zip(order) {
+                    let plane = pixels.iter().skip(channel).step_by(3);
+                    planes.extend(plane.map(|&v| table[usize::from(v)]));
+                }
+                Tensor::from_shape(&[1, 3, self.height, self.width], &planes)
+            }
+            Lookup::Bytes(tables) => {
+                let mut input = Tensor::zero::<i8>(&[1, self.height, self.width, 3])?;
+                let mut plain = input.try_as_plain_ram_mut()?;
+                let bytes = plain.as_slice_mut::<i8>()?;
+                let [a, b, c] = &**tables;
+                for (to, from) in bytes.chunks_exact_mut(3).zip(pixels.chunks_exact(3)) {
+                    to[0] = a[usize::from(from[order[0]])];
+                    to[1] = b[usize::from(from[order[1]])];
+                    to[2] = c[usize::from(from[order[2]])];
+                }
+                Ok(input)
+            }
         }
-        Tensor::from_shape(&[1, 3, self.height, self.width], &planes)
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod encoding;
 mod enlarge;
+mod entrance;
 mod fuse;
 mod ops;
 mod pattern;
@@ -20,6 +21,8 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use tract_onnx::prelude::*;
+
+pub(crate) use entrance::take_bytes;
 
 use crate::kernels::{Isa, Kernels};
 

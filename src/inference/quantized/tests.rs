@@ -11,7 +11,8 @@ use tract_onnx::tract_core::ops::quant::{
     DequantizeLinearF32, quantize_linear_i8, quantize_linear_u8,
 };
 
-use super::rewrite;
+use super::{rewrite, take_bytes};
+use crate::kernels::quantise;
 
 /// A model that grows wire by wire.
 struct Builder {
@@ -137,13 +138,14 @@ impl Builder {
         let wave = |i: usize| (f32::from(small(i * 29 % 101)) / 50.0 - 1.0) * 0.9;
         let values: Vec<f32> = (0..fact.iter().product()).map(wave).collect();
         let input = Tensor::from_shape(&fact, &values).unwrap();
-        let run = |model: TypedModel| {
+        let run_on = |model: TypedModel, input: Tensor| {
             let plan = model.into_optimized().unwrap().into_runnable().unwrap();
-            plan.run(tvec!(input.clone().into_tvalue()))
+            plan.run(tvec!(input.into_tvalue()))
                 .unwrap()
                 .remove(0)
                 .into_tensor()
         };
+        let run = |model| run_on(model, input.clone());
         let mut rewritten = self.model.clone();
         let report = rewrite(&mut rewritten).unwrap();
         assert_eq!(
@@ -151,8 +153,18 @@ impl Builder {
             (fused, float),
             "{report:?}"
         );
+        let mut of_bytes = rewritten.clone();
+        let entrance = take_bytes(&mut of_bytes).unwrap();
+        assert_eq!(entrance.is_some(), float == 0);
         let (expected, got) = (run(self.model), run(rewritten));
         assert_eq!(expected.shape(), got.shape());
+        if let Some(entrance) = entrance {
+            let mut bytes = vec![0; values.len()];
+            quantise(&values, fact[1], entrance.steps, entrance.zero, &mut bytes);
+            let shape = [fact[0], fact[2], fact[3], fact[1]];
+            let input = Tensor::from_shape(&shape, &bytes).unwrap();
+            assert_eq!(run_on(of_bytes, input), got, "from bytes");
+        }
         let (expected, got) = (
             expected.try_as_plain_ram().unwrap(),
             got.try_as_plain_ram().unwrap(),
