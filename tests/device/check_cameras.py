@@ -16,4 +16,4 @@ def check(bench):
             f"frames in {name}", f"{STATUS} | grep '{name} 320x180'", 60
         )
         rate = bench.streaming()
-        bench.row("formats of vivid", name, f"{rate:.0f} frames a second", status.split("camera ")[1].split(";")[0])
+        bench.row("formats of vivid", name, f"{rate:.0f} frames a second", status.partition("camera ")[2].split(";")[0])

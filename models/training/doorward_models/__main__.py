@@ -103,7 +103,7 @@ def prepare(a):
 
 def table_of(path: Path, a, images, names) -> calibrate.Table:
     """The calibration table of the model at `path`."""
-    known, _ = teacher.load(a.runs / "faces", a.teacher.stem)
+    known, *_ = teacher.load(a.runs / "faces", a.teacher.stem)
     rows = people.for_calibration(names, people.origins(zips.archives(a.shared)))
     rows = rows[np.linspace(0, len(rows) - 1, min(a.faces, len(rows))).astype(int)]
     of_teacher = known[rows].astype(np.float32)

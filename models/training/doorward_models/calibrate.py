@@ -70,15 +70,23 @@ def table(counts: np.ndarray) -> Table:
 
     Rows with at least `COUNTED` comparisons above them are counted. The rest follow a parabola through
     the logarithm of the counted tail (what a Gaussian tail looks like), from FMR 1e-2 downwards, over
-    Fisher's artanh(cosine), so that no similarity reaches 1.
+    Fisher's artanh(cosine), so that no similarity reaches 1. A tail that falls ever slower, as where
+    mates are hidden among the impostors, goes on as a line through its last counted decade.
     """
     pairs = int(counts.sum())
     survival = np.append(counts[::-1].cumsum()[::-1], 0) / pairs  # share at or above the left edge of a bin
     edges = np.linspace(-1, 1, BINS + 1)
     floor = COUNTED / pairs
     at = lambda level: float(np.interp(-np.log(level), -np.log(np.maximum(survival, 1e-30)), edges))
-    fitted = np.geomspace(max(floor, 1e-6), 1e-2, 40)
-    fit = np.polyfit(np.arctanh([at(level) for level in fitted]), np.log(fitted), 2)
+
+    def fitted(lowest: float, highest: float, degree: int) -> np.ndarray:
+        levels = np.geomspace(lowest, highest, 40)
+        return np.polyfit(np.arctanh([at(level) for level in levels]), np.log(levels), degree)
+
+    lowest = max(floor, 1e-6)
+    fit = fitted(lowest, 1e-2, 2)
+    if fit[0] >= 0:
+        fit = np.append(0.0, fitted(lowest, 10 * lowest, 1))
     tail = lambda level: float(np.tanh(_solve(fit, level)))
     similarity = tuple(round(at(level) if level >= floor else tail(level), 4) for level in LEVELS)
     return Table(pairs, LEVELS, similarity,

@@ -249,6 +249,7 @@ def start(folder: Path, config: Config, settings: Settings, init: Path | None, i
     if not run.restore() and init:
         if init.suffix == ".pt":
             run.student.load_state_dict(load_average(init).state_dict())
+            run.hints.load_state_dict(torch.load(init, weights_only=True)["hints"])
         else:
             onnx_weights.load_into(run.student, init, some)
         run.average.load_state_dict(run.student.state_dict())

@@ -34,11 +34,12 @@ def embedder_section(name: str, model: Path, size: int, words: dict[str, str], c
 
 
 def replace_section(text: str, name: str, section: str) -> str:
-    """`text` with every table of `[models.<name>...]` replaced by `section`."""
-    parts = re.split(r"(?m)^(?=\[)", text)
+    """`text` with the tables of `[models.<name>...]` replaced by `section`, which comes last if it is new."""
+    parts = [part.strip() + "\n" for part in re.split(r"(?m)^(?=\[)", text) if part.strip()]
     own = re.compile(rf"\[models\.{re.escape(name)}[.\]]")
-    kept = [part.strip() + "\n" for part in parts if part.strip() and not own.match(part)]
-    return "\n".join([*kept, section])
+    place = next((k for k, part in enumerate(parts) if own.match(part)), len(parts))
+    others = lambda some: [part for part in some if not own.match(part)]
+    return "\n".join([*others(parts[:place]), section, *others(parts[place:])])
 
 
 def update(path: Path, name: str, section: str) -> None:
