@@ -165,7 +165,7 @@ const ONE: u32 = 256;
 /// A coordinate in fixed point. No image is a million pixels wide, so that sums do not overflow.
 #[expect(clippy::cast_possible_truncation, reason = "within the limits")]
 fn fixed(value: f32) -> i64 {
-    (f64::from(value.clamp(-1e6, 1e6)) * (1u64 << POINT) as f64) as i64
+    (f64::from(value.clamp(-1e6, 1e6)) * f64::from(POINT).exp2()) as i64
 }
 
 #[expect(
