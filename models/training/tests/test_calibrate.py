@@ -28,6 +28,14 @@ def test_tail_continues_a_gaussian():
     assert list(t.similarity) == sorted(t.similarity)
 
 
+def test_hidden_mates_keep_the_tail_from_falling():
+    counts = gaussian_counts(10**7, 0.1)
+    mates = np.histogram(np.random.default_rng(1).uniform(0.3, 0.9, 2000), calibrate.BINS, (-1, 1))[0]
+    t, clean = calibrate.table(counts + mates), calibrate.table(counts)
+    assert list(t.similarity) == sorted(t.similarity) and t.similarity[-1] < 1
+    assert t.similarity[-1] > t.similarity[-3] > clean.similarity[-1]
+
+
 def test_same_people_are_left_out():
     e = np.eye(4, dtype=np.float32)
     teacher = np.eye(4, dtype=np.float32)

@@ -101,3 +101,9 @@ def test_a_reducing_network_sees_the_image_at_half_size():
     half = torch.nn.functional.avg_pool2d(x, 2)
     assert torch.allclose(network(x), network.features(half)[2], atol=1e-5)
     assert network.features(half)[1].shape == (2, 64, 4, 4)
+
+
+def test_the_whole_map_in_one_sum_is_the_convolution():
+    conv = networks.WholeConv(6, 6, 3, groups=6, bias=False)
+    x = torch.randn(2, 6, 3, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(conv.train()(x), conv.eval()(x), atol=1e-5)

@@ -116,4 +116,5 @@ def test_manifest_replaces_one_model_and_keeps_the_others():
            "old = 2\n\n[models.ab]\nkept = 1\n"
     new = manifest.replace_section(text, "a", "[models.a]\nnew = 1\n")
     assert "old" not in new and "kept = 1" in new and new.count("[models.a]") == 1
+    assert new.index("[models.a]") < new.index("[models.ab]"), "in its place"
     assert manifest.replace_section(new, "a", "[models.a]\nnew = 1\n") == new
