@@ -75,9 +75,12 @@ impl Sum {
         reason = "clamped to the range of the type"
     )]
     fn apply(&self, a: i8, b: i8) -> i8 {
-        let a = self.a.0 * (i32::from(a) - self.a.1);
-        let b = self.b.0 * (i32::from(b) - self.b.1);
-        ((a + b + self.offset) >> 16).clamp(i8::MIN.into(), i8::MAX.into()) as i8
+        // Below 2^30 by the limit of the factors: a check would only keep the loop from being vectors.
+        let term = |(factor, zero): (i32, i32), value: i8| {
+            factor.wrapping_mul(i32::from(value).wrapping_sub(zero))
+        };
+        let sum = term(self.a, a).wrapping_add(term(self.b, b));
+        (sum.wrapping_add(self.offset) >> 16).clamp(i8::MIN.into(), i8::MAX.into()) as i8
     }
 }
 
