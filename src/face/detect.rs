@@ -216,11 +216,17 @@ fn decode(
                 width: w,
                 height: h,
             };
-            found.push(Detection {
-                face,
-                score,
-                landmarks: std::array::from_fn(landmark),
-            });
+            let landmarks: Landmarks = std::array::from_fn(landmark);
+            // A damaged network can say anything, and a face without a place is none.
+            let points = landmarks.iter().flat_map(|p| [p.x, p.y]);
+            let mut numbers = points.chain([face.x, face.y, face.width, face.height]);
+            if numbers.all(f32::is_finite) {
+                found.push(Detection {
+                    face,
+                    score,
+                    landmarks,
+                });
+            }
         }
     }
     Ok(found)
