@@ -213,6 +213,15 @@ class FaceNet(nn.Module):
 
 
 @torch.no_grad()
+def fold_units(network: nn.Module) -> None:
+    """Folds every unit's batch normalisation into its convolution, in place; `network` is in evaluation mode."""
+    for unit in network.modules():
+        if isinstance(unit, Unit):
+            unit.conv = torch.nn.utils.fuse_conv_bn_eval(unit.conv, unit.norm)
+            unit.norm = nn.Identity()
+
+
+@torch.no_grad()
 def fold(network: FaceNet) -> FaceNet:
     """The same network for inference: every batch normalisation is folded into its convolution, and so is
     the pooling before the first one (a 3x3 kernel over 2x2 means is a 6x6 kernel of twice the stride).
@@ -220,10 +229,7 @@ def fold(network: FaceNet) -> FaceNet:
     folded = FaceNet(network.config)
     folded.load_state_dict(network.state_dict())
     folded.eval()
-    for unit in folded.modules():
-        if isinstance(unit, Unit):
-            unit.conv = torch.nn.utils.fuse_conv_bn_eval(unit.conv, unit.norm)
-            unit.norm = nn.Identity()
+    fold_units(folded)
     if network.config.reduce > 1:
         folded.pool, first = nn.Identity(), folded.body[0]
         first.conv = _with_pooling(first.conv, network.config.reduce)

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from ..networks import Block, Stage, Unit
+from ..networks import Block, Stage, Unit, fold_units
 
 STAGES = (
     Stage("fused", 24, 24, 1, 1),
@@ -40,8 +40,5 @@ def fold(network: LivenessNet) -> LivenessNet:
     folded = LivenessNet()
     folded.load_state_dict(network.state_dict())
     folded.eval()
-    for unit in folded.modules():
-        if isinstance(unit, Unit):
-            unit.conv = torch.nn.utils.fuse_conv_bn_eval(unit.conv, unit.norm)
-            unit.norm = nn.Identity()
+    fold_units(folded)
     return folded
