@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import torch
 
 from . import calibrate, distill, evaluate, export, manifest, people, quantise, teacher, workers, zips
 from .networks import Config, cost, fold
@@ -31,10 +32,11 @@ def teach(a):
 
 def distil(a):
     """Train a student; continues from the checkpoint of the run."""
+    a.workers = 1 if a.device != "cpu" else a.workers
     settings = distill.Settings(minutes=a.minutes, rate=a.rate, batch=a.batch, workers=a.workers, grow=a.grow,
-                                int8=a.int8, warm_up=0.0 if a.int8 else 0.04)
+                                int8=a.int8, warm_up=0.0 if a.int8 else 0.04, live=a.live, device=a.device)
     config = Config(a.plan, a.width, a.activation, a.head, a.size, a.reduce)
-    workers.run(a.workers, distill.work, a.runs / a.run, a.runs, a.teacher.stem, config, settings, a.init)
+    workers.run(a.workers, distill.work, a.runs / a.run, a.runs, a.teacher, config, settings, a.init)
 
 
 def release(a):
@@ -51,7 +53,7 @@ def release(a):
     counted = table_of(int8, a, images, names)
     check(int8, counted, a)
     words = {
-        "licence": LICENCE, "data": DATA, "training": "python -m doorward_models distil",
+        "licence": LICENCE, "data": DATA, "training": f"python -m doorward_models distil, commit {manifest.commit()}",
         "accuracy": f"LFW development pairs: int8 {in_words(measured[int8])}; f32 {in_words(measured[f32])}; "
                     f"{macs / 1e6:.1f} M multiply-accumulates, {weights / 1e6:.2f} M weights",
     }
@@ -159,7 +161,9 @@ def arguments() -> argparse.Namespace:
                    help="start with small images")
     c.add_argument("--init", type=Path, help="checkpoint or exported model to start from")
     c.add_argument("--int8", action="store_true", help="simulate the rounding of int8, for the last minutes")
-    c.add_argument("--plan", default="dense", choices=["dense", "fused", "mobilefacenet"])
+    c.add_argument("--live", action="store_true", help="ask the teacher about every image; wants a GPU")
+    c.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    c.add_argument("--plan", default="dense", choices=["dense", "full", "fused", "mobilefacenet"])
     c.add_argument("--width", type=float, default=1.0)
     c.add_argument("--activation", default="relu", choices=["relu", "prelu"])
     c.add_argument("--head", default="depthwise", choices=["flatten", "depthwise"])

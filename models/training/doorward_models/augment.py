@@ -1,8 +1,9 @@
-"""Augmentation of aligned faces, done on whole batches in torch.
+"""Augmentation of aligned faces, done on whole batches in torch, on any device.
 
 Owns what a door camera does to a face: small alignment errors, mirror images, blur, low resolution,
 light, infrared-like grey, occlusion. Never changes who is seen, so the teacher's answer to the clean
-image stays the target.
+image stays the target; only `mix` makes new people, for a teacher that is asked about what it made.
+Every random number comes from `generator`, which is on the images' device.
 """
 
 import math
@@ -11,19 +12,24 @@ import torch
 from torch.nn.functional import avg_pool2d, interpolate
 
 
+def uniform(like, shape, generator, limit):
+    """Random numbers in [-limit, limit] on the device of `like`."""
+    return (torch.rand(shape, generator=generator, device=like.device) * 2 - 1) * limit
+
+
 def similarity_jitter(images, size: int, generator, mirror, degrees=6.0, scale=0.06, shift=0.03):
     """Rotates, scales, shifts and (where `mirror`) flips [B, 3, H, W], resampled to `size` pixels.
 
     `shift` is a fraction of the width; borders repeat.
     """
     n = len(images)
-    uniform = lambda limit: (torch.rand(n, generator=generator) * 2 - 1) * limit
-    angle, zoom = uniform(math.radians(degrees)), torch.exp(uniform(scale))
+    random = lambda limit: uniform(images, n, generator, limit)
+    angle, zoom = random(math.radians(degrees)), torch.exp(random(scale))
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
     flip = 1.0 - 2.0 * mirror.float()
     theta = torch.stack([
-        torch.stack([cos * flip, -sin, uniform(2 * shift)], 1),
-        torch.stack([sin * flip, cos, uniform(2 * shift)], 1),
+        torch.stack([cos * flip, -sin, random(2 * shift)], 1),
+        torch.stack([sin * flip, cos, random(2 * shift)], 1),
     ], 1)
     grid = torch.nn.functional.affine_grid(theta, [n, 3, size, size], align_corners=False)
     return torch.nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
@@ -31,18 +37,17 @@ def similarity_jitter(images, size: int, generator, mirror, degrees=6.0, scale=0
 
 def light(images, generator, strength=0.25):
     """Brightness, contrast and gamma of each image [B, 3, H, W] in [-1, 1]."""
-    n = len(images)
-    uniform = lambda: (torch.rand(n, 1, 1, 1, generator=generator) * 2 - 1) * strength
-    unit = (images * 0.5 + 0.5).clamp(0, 1).pow(torch.exp(uniform() * 1.5))
-    return ((unit * 2 - 1) * torch.exp(uniform()) + uniform()).clamp(-1, 1)
+    random = lambda: uniform(images, (len(images), 1, 1, 1), generator, strength)
+    unit = (images * 0.5 + 0.5).clamp(0, 1).pow(torch.exp(random() * 1.5))
+    return ((unit * 2 - 1) * torch.exp(random()) + random()).clamp(-1, 1)
 
 
 def infrared(images, generator):
     """Grey images weighted to red, as a camera without infrared filter sees skin at night."""
-    mix = torch.tensor([0.3, 0.59, 0.11]).lerp(
-        torch.tensor([0.8, 0.1, 0.1]), torch.rand(1, generator=generator).item()
-    )
-    return (images * mix.view(1, 3, 1, 1)).sum(1, keepdim=True).expand_as(images).clone()
+    day, night = images.new_tensor([0.3, 0.59, 0.11]), images.new_tensor([0.8, 0.1, 0.1])
+    share = torch.rand((len(images), 1), generator=generator, device=images.device)
+    mix = day.lerp(night.expand(len(images), 3), share)
+    return (images * mix[:, :, None, None]).sum(1, keepdim=True).expand_as(images).clone()
 
 
 def blur(images):
@@ -50,40 +55,58 @@ def blur(images):
     return avg_pool2d(torch.nn.functional.pad(images, (1, 1, 1, 1), mode="replicate"), 3, 1)
 
 
-def low_resolution(images, factor: int):
-    """What is left of a face seen `factor` times smaller."""
+def low_resolution(images, side: int):
+    """What is left of a face that the camera saw at `side` pixels."""
     size = images.shape[-1]
-    small = interpolate(images, size=(size // factor, size // factor), mode="area")
+    small = interpolate(images, size=(side, side), mode="area")
     return interpolate(small, size=(size, size), mode="bilinear", align_corners=False)
 
 
 def occlude(images, generator, largest=0.4):
-    """Covers a random rectangle (up to `largest` of each side) with a random grey. In place."""
+    """Covers a random rectangle (up to `largest` of each side) of each image with a random grey."""
     n, _, h, w = images.shape
-    for k, (a, b, c, d, grey) in enumerate(torch.rand(n, 5, generator=generator).tolist()):
-        height, width = int(h * largest * a) + 1, int(w * largest * b) + 1
-        top, left = int((h - height) * c), int((w - width) * d)
-        images[k, :, top : top + height, left : left + width] = grey * 2 - 1
-    return images
+    share = torch.rand((5, n, 1), generator=generator, device=images.device)
+
+    def inside(length: int, extent, place):
+        covered = (length * largest * extent).int() + 1
+        first = ((length - covered) * place).int()
+        at = torch.arange(length, device=images.device)
+        return (at >= first) & (at < first + covered)
+
+    rows, columns = inside(h, share[0], share[1]), inside(w, share[2], share[3])
+    covered = (rows[:, :, None] & columns[:, None, :])[:, None]
+    return torch.where(covered, share[4][:, :, None, None] * 2 - 1, images)
 
 
-def batch(faces, size: int, generator, rate=0.1, mirrored=0.3):
-    """uint8 [B, 112, 112, 3] -> float [B, 3, size, size] in [-1, 1], and which rows are mirrored [B].
+def mix(images, generator, share=0.25):
+    """Blends a `share` (up to a half) of the images with others of the batch: people that nobody has seen."""
+    order, count = torch.randperm(len(images), generator=generator, device=images.device), int(len(images) * share)
+    some, others = order[:count], order[count : 2 * count]
+    weight = torch.rand((count, 1, 1, 1), generator=generator, device=images.device)
+    mixed = images.clone()
+    mixed[some] = images[some] * weight + images[others] * (1 - weight)
+    return mixed
 
-    Pose, mirroring and light change in every image, each of the rarer changes in `rate` of them.
-    """
+
+def pose(faces, size: int, generator, mirrored=0.3):
+    """uint8 [B, 112, 112, 3] -> float [B, 3, size, size] in [-1, 1], turned, and which are mirrored [B]."""
     images = faces.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
-    n = len(images)
-    mirror = torch.rand(n, generator=generator) < mirrored
-    images = light(similarity_jitter(images, size, generator, mirror), generator)
+    mirror = torch.rand(len(images), generator=generator, device=images.device) < mirrored
+    return similarity_jitter(images, size, generator, mirror), mirror
+
+
+def degrade(images, generator, rate=0.1):
+    """What a camera does to posed faces [B, 3, S, S]: light always, each of the rarer changes to `rate` of them."""
+    images = light(images, generator)
     rare = [
         blur,
-        lambda x: low_resolution(x, 2),
+        lambda x: low_resolution(x, images.shape[-1] // 2),
+        lambda x: low_resolution(x, images.shape[-1] * 2 // 7),
         lambda x: infrared(x, generator),
         lambda x: occlude(x, generator),
     ]
     for change in rare:
-        rows = torch.rand(n, generator=generator) < rate
-        if rows.any():
-            images[rows] = change(images[rows])
-    return images, mirror
+        order = torch.randperm(len(images), generator=generator, device=images.device)
+        rows = order[: math.ceil(len(images) * rate)]
+        images[rows] = change(images[rows])
+    return images

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import cosine_similarity, interpolate
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from . import augment, losses, muon, onnx_weights, rounding, targets, teacher, workers, zips
@@ -41,6 +42,8 @@ class Settings:
     save_every: float = 300.0  # seconds
     grow: bool = True  # start with small images
     int8: bool = False  # simulate the rounding of int8
+    live: bool = False  # ask the teacher about every image that the student sees
+    device: str = "cpu"
 
 
 def rate_at(progress: float, s: Settings) -> float:
@@ -84,9 +87,9 @@ class Run:
 
     def __init__(self, folder: Path, config: Config, settings: Settings):
         self.folder, self.settings = folder, settings
-        self.student = FaceNet(config).to(memory_format=torch.channels_last)
+        self.student = FaceNet(config).to(settings.device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.student).eval()
-        self.hints = Hints(self.student)
+        self.hints = Hints(self.student).to(settings.device)
         self.optimisers = optimisers(self.student, self.hints, settings)
         self.step, self.seconds, self.seen = 0, 0.0, 0
         self.clock = time.monotonic()  # when `seconds` was last brought up to date
@@ -115,7 +118,7 @@ class Run:
         path = self.folder / "checkpoint.pt"
         if not path.exists():
             return False
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location=self.settings.device)
         if state["config"] != self.student.describe():
             raise ValueError(f"{path} holds another network: {state['config']}")
         for name in ("student", "average", "hints"):
@@ -127,33 +130,29 @@ class Run:
 
     def update_average(self) -> None:
         decay = min(self.settings.average, (1 + self.step) / (10 + self.step))
-        for kept, new in zip(self.average.state_dict().values(), self.student.state_dict().values()):
-            kept.lerp_(new, 1 - decay) if kept.is_floating_point() else kept.copy_(new)
+        kept, new = ([v for v in network.state_dict().values() if v.is_floating_point()]
+                     for network in (self.average, self.student))
+        get_ema_multi_avg_fn(decay)(kept, new, None)
 
 
 def load_average(checkpoint: Path) -> FaceNet:
     """The averaged student of a checkpoint, ready to export."""
-    state = torch.load(checkpoint, weights_only=True)
+    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
     network = FaceNet(Config(**state["config"]))
     network.load_state_dict(state["average"])
     return network.eval()
 
 
-def clean(images: np.ndarray) -> torch.Tensor:
-    """uint8 [B, 112, 112, 3] -> float [B, 3, 112, 112] in [-1, 1]."""
-    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
 @torch.no_grad()
-def agreement(network: FaceNet, images, rows, target: targets.Targets, size: int) -> float:
-    """Mean cosine between student and teacher on the faces `rows`, seen at `size` pixels."""
+def agreement(network: FaceNet, faces: torch.Tensor, rows, target, size: int) -> float:
+    """Mean cosine between student and teacher on the clean faces `rows`, seen at `size` pixels."""
     network.eval()
     total = 0.0
     for part in np.array_split(rows, max(1, len(rows) // 128)):
-        faces = interpolate(clean(images[part]), size=(size, size), mode="bilinear", align_corners=False)
-        with torch.autocast("cpu", torch.bfloat16):
-            *_, given = network.features(faces.contiguous(memory_format=torch.channels_last))
-        total += cosine_similarity(given.float(), target.embedding[part]).sum().item()
+        images = interpolate(teacher.unit(faces[part]), size=(size, size), mode="bilinear", align_corners=False)
+        with torch.autocast(faces.device.type, torch.bfloat16):
+            *_, given = network.features(images.contiguous(memory_format=torch.channels_last))
+        total += cosine_similarity(given.float(), target.clean(part)).sum().item()
     return total / len(rows)
 
 
@@ -162,28 +161,27 @@ def channels_last(gradient: torch.Tensor) -> torch.Tensor:
     return gradient.contiguous(memory_format=torch.channels_last)
 
 
-def learn(run: Run, faces: torch.Tensor, rows: np.ndarray, target: targets.Targets, generator) -> dict:
-    """One optimiser step on the faces `rows`; the loss terms as numbers."""
+def learn(run: Run, faces: torch.Tensor, rows: np.ndarray, target, generator) -> dict[str, torch.Tensor]:
+    """One optimiser step on the faces `rows` of all `faces`; the loss terms."""
     s = run.settings
     for group in (g for o in run.optimisers for g in o.param_groups):
         group["lr"] = group["peak"] * rate_at(run.progress, s)
-    images, mirror = augment.batch(faces, run.size, generator)
-    plain = torch.nonzero(~mirror).flatten()
+    images, answer = target.view(faces[rows], rows, run.size, generator)
+    images = augment.degrade(images, generator).contiguous(memory_format=torch.channels_last)
     run.student.train()
-    images = images.contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(faces.device.type, torch.bfloat16):
         middle, spatial, embedding = run.student.features(images)
         for features in (middle, spatial):
             features.register_hook(channels_last)  # a selection of rows gives gradients of another layout
-        middle, spatial = run.hints.middle(middle[plain]), run.hints.spatial(spatial[plain])
-    embedding, wanted, rows_plain = embedding.float(), target.embedding[rows], rows[plain.numpy()]
+        middle, spatial = run.hints.middle(middle[answer.rows]), run.hints.spatial(spatial[answer.rows])
+    embedding = embedding.float()
     terms = {
-        "cosine": losses.cosine_distillation(embedding, wanted),
-        "relational": losses.relational_distillation(embedding, wanted),
+        "cosine": losses.cosine_distillation(embedding, answer.embedding),
+        "relational": losses.relational_distillation(embedding, answer.embedding),
         "spatial": losses.spatial_distillation(
-            spatial.float(), target.spatial_rows(rows_plain, spatial.shape[-1])),
+            spatial.float(), target.scale.spatial(answer.spatial, spatial.shape[-1])),
         "middle": losses.spatial_distillation(
-            middle.float(), target.middle_rows(rows_plain, middle.shape[-1])),
+            middle.float(), target.scale.middle(answer.middle, middle.shape[-1])),
     }
     loss = (4.0 * terms["cosine"] + s.relational * terms["relational"]
             + s.spatial * terms["spatial"] + s.middle * terms["middle"])
@@ -199,27 +197,28 @@ def learn(run: Run, faces: torch.Tensor, rows: np.ndarray, target: targets.Targe
         optimiser.step()
     run.step, run.seen = run.step + 1, run.seen + len(rows) * s.workers
     run.update_average()
-    return {name: term.item() for name, term in terms.items()}
+    return {name: term.detach() for name, term in terms.items()}
 
 
-def train(run: Run, images: np.ndarray, target: targets.Targets, rank: int = 0) -> None:
+def train(run: Run, faces: torch.Tensor, target, rank: int = 0) -> None:
     """Trains until the time budget is used up; worker 0 saves and validates on the way."""
-    training, validation = targets.split(len(target.embedding))
+    training, validation = targets.split(len(faces))
     seed = run.step * run.settings.workers + rank
-    generator, order = torch.Generator().manual_seed(seed), np.random.default_rng(seed)
+    generator, order = torch.Generator(faces.device).manual_seed(seed), np.random.default_rng(seed)
     bar = tqdm(total=round(run.settings.minutes * 60), initial=round(run.seconds), unit="s",
                mininterval=10, disable=rank > 0)
     saved, mean = run.seconds, {}
     while run.progress < 1:
         rows = np.sort(order.choice(training, run.settings.batch, replace=False))
-        terms = learn(run, torch.from_numpy(images[rows]), rows, target, generator)
-        mean = {k: 0.98 * mean.get(k, v) + 0.02 * v for k, v in terms.items()}
-        bar.n = round(run.seconds)
-        bar.set_postfix(step=run.step, size=run.size,
-                        **{k: f"{v:.4f}" for k, v in mean.items()})
+        terms = learn(run, faces, rows, target, generator)
+        mean = {k: mean[k].lerp(v, 0.02) if mean else v for k, v in terms.items()}
+        if run.step % 20 == 0:
+            bar.n = round(run.seconds)
+            bar.set_postfix(step=run.step, size=run.size, **{k: f"{v.item():.4f}" for k, v in mean.items()})
         if rank == 0 and (run.seconds - saved > run.settings.save_every or run.progress >= 1):
             run.save()
-            report(run, agreement(run.average, images, validation, target, run.size), mean, len(training))
+            agreed = agreement(run.average, faces, validation, target, run.size)
+            report(run, agreed, {k: v.item() for k, v in mean.items()}, len(training))
             saved = run.seconds
     bar.close()
 
@@ -232,24 +231,30 @@ def report(run: Run, validation: float, mean: dict, faces: int) -> None:
         log.write(json.dumps(line) + "\n")
 
 
-def work(rank: int, folder: Path, runs: Path, teacher_name: str, config: Config, settings: Settings,
+def work(rank: int, folder: Path, runs: Path, path: Path, config: Config, settings: Settings,
          init: Path | None) -> None:
-    """What each worker does."""
+    """What each worker does; `path` is the teacher's."""
     images, _ = zips.load(runs / "faces")
-    target = targets.make(*teacher.load(runs / "faces", teacher_name))
     torch.manual_seed(0)
-    train(start(folder, config, settings, init, images), images, target, rank)
+    torch.backends.cudnn.benchmark = True
+    faces = torch.from_numpy(images).to(settings.device)
+    if settings.live:
+        target = targets.Live(teacher.Network(path, faces[:: max(1, len(faces) // 256)]), faces)
+    else:
+        kept = teacher.load(runs / "faces", path.stem)
+        faces, target = faces[: len(kept[0])], targets.Kept(*kept, settings.device)
+    train(start(folder, config, settings, init, faces), faces, target, rank)
 
 
-def start(folder: Path, config: Config, settings: Settings, init: Path | None, images: np.ndarray) -> Run:
+def start(folder: Path, config: Config, settings: Settings, init: Path | None, faces: torch.Tensor) -> Run:
     """A new run, the continuation of the one in `folder`, or one that starts from a checkpoint or a model."""
     folder.mkdir(parents=True, exist_ok=True)
     run = Run(folder, config, settings)
-    some = clean(images[:: max(1, len(images) // 256)])
+    some = teacher.unit(faces[:: max(1, len(faces) // 256)])
     if not run.restore() and init:
         if init.suffix == ".pt":
             run.student.load_state_dict(load_average(init).state_dict())
-            run.hints.load_state_dict(torch.load(init, weights_only=True)["hints"])
+            run.hints.load_state_dict(torch.load(init, weights_only=True, map_location=settings.device)["hints"])
         else:
             onnx_weights.load_into(run.student, init, some)
         run.average.load_state_dict(run.student.state_dict())

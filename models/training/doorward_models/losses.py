@@ -157,8 +157,8 @@ def relational_distillation(student, teacher):
     """
     s, t = normalize(student, dim=1), normalize(teacher, dim=1)
     difference = s @ s.T - t @ t.T
-    off_diagonal = ~torch.eye(len(s), dtype=torch.bool)
-    return difference[off_diagonal].square().mean()
+    off_diagonal = 1 - torch.eye(len(s), device=s.device)
+    return (difference * off_diagonal).square().sum() / off_diagonal.sum()
 
 
 def spatial_distillation(student, teacher):

@@ -6,6 +6,7 @@ Owns the text of `[models.<name>]` sections: one is replaced, all others stay as
 import hashlib
 import json
 import re
+import subprocess
 from pathlib import Path
 
 HEADER = 'format = 1\n\n[default]\ndetector = "detector"\nembedder = "embedder"\nliveness = "liveness"\n'
@@ -14,6 +15,12 @@ HEADER = 'format = 1\n\n[default]\ndetector = "detector"\nembedder = "embedder"\
 def sha256(path: Path) -> str:
     """Lower-case hexadecimal digest of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def commit() -> str:
+    """Of this code, abbreviated; "unknown" outside of a git checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
 
 
 def embedder_section(name: str, model: Path, size: int, words: dict[str, str], calibration: str) -> str:

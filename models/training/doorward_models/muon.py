@@ -7,24 +7,24 @@ Owns the optimiser only. After Jordan et al., "Muon: An optimizer for hidden lay
 import torch
 
 
-def orthogonal(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
-    """The matrix [R, C] with its singular values pushed to about 1 (0.7 to 1.2), by Newton-Schulz steps."""
+def orthogonal(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
+    """Matrices [N, R, C] with their singular values pushed to about 1 (0.7 to 1.2), by Newton-Schulz steps."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix.bfloat16()
-    wide = x.shape[0] <= x.shape[1]
-    x = x if wide else x.T
-    x = x / (x.norm() + 1e-7)
+    wide = matrices.shape[1] <= matrices.shape[2]
+    x = matrices.bfloat16()
+    x = x if wide else x.mT
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(steps):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x if wide else x.T).to(matrix.dtype)
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x if wide else x.mT).to(matrices.dtype)
 
 
 class Muon(torch.optim.Optimizer):
     """For convolution weights [out, in, h, w] that batch normalisation follows.
 
     Each weight is kept at the norm sqrt(out) and each step has that norm times `lr`, so that `lr` is the
-    relative change of every layer.
+    relative change of every layer. Weights of one shape take their step together.
     """
 
     def __init__(self, parameters, lr: float, momentum: float = 0.9):
@@ -33,12 +33,23 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self):
         for group in self.param_groups:
-            for p in (p for p in group["params"] if p.grad is not None):
-                state = self.state[p]
-                if not state:
-                    state["momentum"] = torch.zeros_like(p.grad)
-                kept = state["momentum"].mul_(group["momentum"]).add_(p.grad)
-                update = orthogonal(p.grad.add(kept, alpha=group["momentum"]).reshape(len(p), -1))
-                norm = len(p) ** 0.5
-                p.mul_(norm / p.norm())
-                p.sub_(update.view_as(p) * (group["lr"] * norm / update.norm()))
+            alike = {}
+            for p in group["params"]:
+                if p.grad is not None:
+                    alike.setdefault(p.shape, []).append(p)
+            for parameters in alike.values():
+                self._step(parameters, group["lr"], group["momentum"])
+
+    def _step(self, parameters: list[torch.Tensor], lr: float, momentum: float) -> None:
+        for p in parameters:
+            if not self.state[p]:
+                self.state[p]["momentum"] = torch.zeros_like(p.grad)
+        gradients, kept = [p.grad for p in parameters], [self.state[p]["momentum"] for p in parameters]
+        torch._foreach_mul_(kept, momentum)
+        torch._foreach_add_(kept, gradients)
+        ahead = torch.stack(torch._foreach_add(gradients, kept, alpha=momentum))
+        update = orthogonal(ahead.flatten(2))
+        norm = len(parameters[0]) ** 0.5
+        update *= lr * norm / update.norm(dim=(1, 2), keepdim=True)
+        torch._foreach_mul_(parameters, [norm / n for n in torch._foreach_norm(parameters)])
+        torch._foreach_sub_(parameters, [u.view_as(p) for u, p in zip(update, parameters)])

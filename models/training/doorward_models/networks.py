@@ -2,7 +2,7 @@
 
 Owns the shapes of the networks and the folding of batch normalisation. Never trains, never exports.
 
-Three plans share the same blocks:
+Four plans share the same blocks:
 
 * `mobilefacenet`: Chen et al., "MobileFaceNets" (2018), channels times `width`.
 * `fused`: dense 3x3 convolutions while the image is large, MobileFaceNet bottlenecks from 14x14 on.
@@ -10,6 +10,7 @@ Three plans share the same blocks:
   memory for little arithmetic, so dense ones of the same cost train about three times faster on a CPU
   and fill integer dot-product units better.
 * `dense`: dense 3x3 convolutions throughout, one halving less, for images at half size.
+* `full`: dense 3x3 convolutions throughout, for images at full size.
 """
 
 import math
@@ -81,6 +82,15 @@ def stages(plan: str, width: float) -> tuple[int, list[Stage]]:
             Stage("fused", s(64), s(64), 4, 1),
             Stage("conv", s(128), 0, 1, 2),
             Stage("fused", s(128), s(96), 3, 1),
+        ]
+    if plan == "full":
+        return s(24), [
+            Stage("conv", s(48), 0, 1, 2),
+            Stage("fused", s(48), s(48), 3, 1),
+            Stage("conv", s(96), 0, 1, 2),
+            Stage("fused", s(96), s(96), 3, 1),
+            Stage("conv", s(128), 0, 1, 2),
+            Stage("fused", s(128), s(88), 2, 1),
         ]
     raise ValueError(f"unknown plan {plan!r}")
 

@@ -38,7 +38,7 @@ def load_into(network: FaceNet, path: Path, images: torch.Tensor) -> None:
     [B, 3, 112, 112], a few hundred), the statistics that make it add just the folded bias, so that
     training moves on from the exported function. Raises `KeyError` for a model of another shape.
     """
-    weights = {k: torch.from_numpy(v.copy()) for k, v in read(path).items()}
+    weights = {k: torch.from_numpy(v.copy()).to(images.device) for k, v in read(path).items()}
     hooks = []
     for name, module in network.named_modules():
         if isinstance(module, Unit):

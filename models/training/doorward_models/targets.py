@@ -1,55 +1,106 @@
-"""What the student is asked to copy, derived from the teacher caches.
+"""What the student is asked to copy, derived from the teacher.
 
-Owns the scaling of the teacher's spatial map and the split into training and validation faces.
+Owns the scaling of the teacher's maps, the split into training and validation faces, and the two ways to have
+the teacher's answer: `Kept`, to the clean face out of the caches, and `Live`, to the very image that the student
+is about to see before the camera's faults are added. Live answers are worth more and want a GPU.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch.nn.functional import adaptive_avg_pool2d
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, interpolate, normalize
+
+from . import augment, teacher
 
 HELD_OUT = 100  # every 100th face is for validation
+SAMPLE = 2000  # faces that the scale of the maps is taken from
 
 
 @dataclass
-class Targets:
-    """Row `i` of everything belongs to face `i`."""
+class Scale:
+    """What makes the teacher's maps comparable: zero mean and unit variance."""
 
-    embedding: torch.Tensor  # float32 [N, D], unit norm
-    spatial: np.ndarray  # float16 [N, C, 7, 7], as the teacher gave it
-    mean: torch.Tensor  # [C, 1, 1] of the spatial map
-    deviation: torch.Tensor  # [C, 1, 1]
-    middle: np.ndarray  # float16 [N, K, 14, 14], principal components
-    middle_mean: torch.Tensor  # [K, 1, 1]
+    mean: Tensor  # [C, 1, 1] of the spatial map
+    deviation: Tensor  # [C, 1, 1]
+    middle_mean: Tensor  # [K, 1, 1]
     middle_deviation: float  # of all components together: the strong ones count more
 
-    def spatial_rows(self, rows: np.ndarray, grid: int = 7) -> torch.Tensor:
-        """Spatial targets [B, C, grid, grid]; at 7x7 with zero mean and unit variance per channel."""
-        raw = torch.from_numpy(np.asarray(self.spatial[rows], dtype=np.float32))
+    @classmethod
+    def of(cls, spatial: Tensor, middle: Tensor) -> "Scale":
+        """From a sample of both maps, float [n, C, 7, 7] and [n, K, 14, 14]."""
+        over, column = (0, 2, 3), lambda values: values[:, None, None]
+        return cls(column(spatial.mean(over)), column(spatial.std(over) + 1e-3), column(middle.mean(over)),
+                   middle.var(over).mean().sqrt().item() + 1e-3)
+
+    def spatial(self, raw: Tensor, grid: int) -> Tensor:
+        """[B, C, grid, grid]; at 7x7 with zero mean and unit variance per channel."""
         return adaptive_avg_pool2d((raw - self.mean) / self.deviation, grid)
 
-    def middle_rows(self, rows: np.ndarray, grid: int = 14) -> torch.Tensor:
-        """Targets [B, K, grid, grid] from the teacher's middle map; at 14x14 with unit variance overall."""
-        raw = torch.from_numpy(np.asarray(self.middle[rows], dtype=np.float32))
+    def middle(self, raw: Tensor, grid: int) -> Tensor:
+        """[B, K, grid, grid]; at 14x14 with unit variance overall."""
         return adaptive_avg_pool2d((raw - self.middle_mean) / self.middle_deviation, grid)
 
 
-def make(embedding: np.ndarray, spatial: np.ndarray, middle: np.ndarray) -> Targets:
-    """Targets from the teacher caches (float16 [N, D], [N, C, 7, 7] and [N, K, 14, 14])."""
-    part = slice(None, None, max(1, len(spatial) // 2000))
-    last, between = (np.asarray(m[part], dtype=np.float32) for m in (spatial, middle))
-    column = lambda values: torch.from_numpy(values)[:, None, None]
-    whole = torch.from_numpy(np.asarray(embedding, dtype=np.float32))
-    return Targets(
-        embedding=torch.nn.functional.normalize(whole, dim=1),
-        spatial=spatial,
-        mean=column(last.mean((0, 2, 3))),
-        deviation=column(last.std((0, 2, 3)) + 1e-3),
-        middle=middle,
-        middle_mean=column(between.mean((0, 2, 3))),
-        middle_deviation=float(between.var((0, 2, 3)).mean() ** 0.5) + 1e-3,
-    )
+@dataclass
+class Answer:
+    """Of the teacher to one batch."""
+
+    embedding: Tensor  # [B, D], unit norm
+    rows: Tensor  # of the images that the maps belong to
+    spatial: Tensor  # [R, C, 7, 7], as the teacher gave it
+    middle: Tensor  # [R, K, 14, 14]
+
+
+class Kept:
+    """Answers to clean faces, kept in the teacher's caches: float16 [N, D], [N, C, 7, 7] and [N, K, 14, 14]."""
+
+    def __init__(self, embedding: np.ndarray, spatial: np.ndarray, middle: np.ndarray, device: str = "cpu"):
+        self.device, self.maps = device, (spatial, middle)
+        self.embedding = normalize(self._tensor(embedding), dim=1)
+        part = slice(None, None, max(1, len(spatial) // SAMPLE))
+        self.scale = Scale.of(*(self._tensor(m[part]) for m in self.maps))
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(self.device)
+
+    def clean(self, rows: np.ndarray) -> Tensor:
+        """Unit embeddings [B, D] of clean faces."""
+        return self.embedding[rows]
+
+    def view(self, faces: Tensor, rows: np.ndarray, size: int, generator) -> tuple[Tensor, Answer]:
+        """Posed faces [B, 3, size, size] and the answer; a mirrored face has no maps."""
+        images, mirror = augment.pose(faces, size, generator)
+        plain = torch.nonzero(~mirror).flatten()
+        chosen = rows[plain.cpu().numpy()]
+        return images, Answer(self.embedding[rows], plain, *(self._tensor(m[chosen]) for m in self.maps))
+
+
+class Live:
+    """Answers that the teacher gives while the student learns, about turned, mirrored and mixed faces."""
+
+    SIDE = 112  # of the images that it is shown
+
+    def __init__(self, network: teacher.Network, faces: Tensor):
+        self.network, self.faces = network, faces
+        self.asked = torch.compile(network, dynamic=False) if faces.is_cuda else network
+        sample = faces[:: max(1, len(faces) // SAMPLE)]
+        _, *maps = zip(*(network(teacher.unit(part)) for part in sample.split(256)))
+        self.scale = Scale.of(*(torch.cat(m) for m in maps))
+
+    def clean(self, rows: np.ndarray) -> Tensor:
+        """Unit embeddings [B, D] of clean faces."""
+        return normalize(self.network(teacher.unit(self.faces[rows]))[0], dim=1)
+
+    def view(self, faces: Tensor, rows: np.ndarray, size: int, generator) -> tuple[Tensor, Answer]:
+        """Posed and mixed faces [B, 3, size, size] and the answer to them."""
+        images, _ = augment.pose(faces, self.SIDE, generator)
+        images = augment.mix(images, generator)
+        embedding, *maps = self.asked(images)
+        if size != self.SIDE:
+            images = interpolate(images, size=(size, size), mode="area")
+        return images, Answer(normalize(embedding, dim=1), torch.arange(len(faces), device=faces.device), *maps)
 
 
 def split(count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,8 @@
 Owns the caches `<teacher>.embedding.npy` (float16 [N, D], not normalised), `<teacher>.spatial.npy`
 (float16 [N, C, 7, 7], the feature map that the teacher flattens into its last layer) and
 `<teacher>.middle.npy` (float16 [N, 64, 14, 14], the last sum at 14x14 on its principal components). A row is
-written once; a run that was stopped continues where it left off. Never trains.
+written once; a run that was stopped continues where it left off. `Network` is the same teacher in torch, for
+answers that nobody keeps. Never trains.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+import torch
+from onnx import helper, numpy_helper
+from torch.nn import functional
 from tqdm import tqdm
 
 BATCH = 64
@@ -33,8 +37,8 @@ def with_maps(model: onnx.ModelProto) -> onnx.ModelProto:
     if not flattens or not sums:
         raise ValueError(f"the teacher has no Flatten or no Add at {MIDDLE}x{MIDDLE}, so no maps to copy")
     for name, source in (("spatial", flattens[-1]), ("middle", sums[-1])):
-        model.graph.node.append(onnx.helper.make_node("Identity", [source], [name], name))
-        model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+        model.graph.node.append(helper.make_node("Identity", [source], [name], name))
+        model.graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
     return model
 
 
@@ -56,11 +60,67 @@ def normalise(images: np.ndarray) -> np.ndarray:
     )
 
 
+def unit(images: torch.Tensor) -> torch.Tensor:
+    """The same for a batch in torch, on its device."""
+    return images.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+class Network:
+    """A teacher in torch: float [B, 3, 112, 112] -> embedding, spatial and middle map, all float.
+
+    It computes on the device of the faces that it is made with, on a GPU in bfloat16. Raises `ValueError` for an operator that it does not know.
+    """
+
+    OPERATORS = {
+        "Conv": lambda a, x, w, b: functional.conv2d(x, w, b, a["strides"], a["pads"][:2], a["dilations"], a["group"]),
+        "PRelu": lambda a, x, slope: functional.prelu(x, slope.flatten()),
+        "Relu": lambda a, x: functional.relu(x),
+        "Add": lambda a, x, y: x + y,
+        "Flatten": lambda a, x: x.flatten(1),
+        "Gemm": lambda a, x, w, b: functional.linear(x, w if a.get("transB") else w.T, b),
+        "Identity": lambda a, x: x,
+    }
+
+    def __init__(self, path: Path, faces: torch.Tensor):
+        """`faces` uint8 [n, 112, 112, 3], a few hundred on the wanted device: the middle map's basis comes of them."""
+        graph = with_maps(onnx.load(path)).graph
+        unknown = {n.op_type for n in graph.node} - self.OPERATORS.keys()
+        if unknown:
+            raise ValueError(f"{path}: operators that are not known here: {', '.join(sorted(unknown))}")
+        self.device, self.input = faces.device, graph.input[0].name
+        self.type = torch.float32 if self.device.type == "cpu" else torch.bfloat16
+        self.outputs = (next(o.name for o in graph.output if o.name not in KINDS), "spatial", "middle")
+        self.weights = {i.name: torch.from_numpy(numpy_helper.to_array(i).copy()).to(self.device, self.type)
+                        for i in graph.initializer}
+        self.nodes = [(self.OPERATORS[n.op_type], {a.name: helper.get_attribute_value(a) for a in n.attribute},
+                       list(n.input), n.output[0]) for n in graph.node]
+        basis = principal(self.run(unit(faces))[2].float().cpu().numpy())
+        self.basis = torch.from_numpy(basis).to(self.device, torch.float32)
+
+    @torch.no_grad()
+    def run(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """The outputs of the graph, the middle map with all its channels."""
+        images = images.to(self.device, self.type).contiguous(memory_format=torch.channels_last)
+        values = {**self.weights, self.input: images}
+        for apply, attributes, inputs, output in self.nodes:
+            values[output] = apply(attributes, *(values[name] for name in inputs))
+        return [values[name] for name in self.outputs]
+
+    def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        embedding, spatial, middle = (value.float() for value in self.run(images))
+        return embedding, spatial, torch.einsum("kc,bchw->bkhw", self.basis, middle)
+
+
 def session(model: str | bytes, threads: int = 2) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU whose waiting threads sleep instead of spinning."""
+    """An ONNX Runtime session on the CPU whose waiting threads sleep instead of spinning.
+
+    Without VNNI its int8 products saturate unless it is told to be exact.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.x64quantprecision", "1")
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 

@@ -12,7 +12,9 @@ import torch.multiprocessing as mp
 
 
 def run(count: int, function, *arguments) -> None:
-    """Calls `function(rank, *arguments)` in `count` processes, each with one thread."""
+    """Calls `function(rank, *arguments)` in `count` processes, each with one thread; one needs no process."""
+    if count == 1:
+        return function(0, *arguments)
     with tempfile.TemporaryDirectory() as folder:
         mp.spawn(_enter, (count, f"file://{folder}/rendezvous", function, arguments), count)
 

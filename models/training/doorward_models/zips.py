@@ -6,6 +6,7 @@ Never augments and never interprets an image.
 
 import io
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -39,19 +40,21 @@ def build(zips: list[Path], cache: Path) -> None:
     images = np.lib.format.open_memmap(
         partial, mode="w+", dtype=np.uint8, shape=(len(index), SIZE, SIZE, 3)
     )
-    for row, (name, a) in enumerate(tqdm(index, desc="decode", mininterval=5)):
-        image = read_rgb(archives[a], name)
-        if image.shape != (SIZE, SIZE, 3):
-            raise ValueError(f"{name}: {image.shape[1]}x{image.shape[0]} pixels, expected {SIZE}x{SIZE}")
-        images[row] = image
+    with ThreadPoolExecutor() as pool:
+        decoded = pool.map(lambda entry: read_rgb(archives[entry[1]], entry[0]), index)
+        for row, image in enumerate(tqdm(decoded, desc="decode", total=len(index), mininterval=5)):
+            if image.shape != (SIZE, SIZE, 3):
+                name = index[row][0]
+                raise ValueError(f"{name}: {image.shape[1]}x{image.shape[0]} pixels, expected {SIZE}x{SIZE}")
+            images[row] = image
     images.flush()
     (cache / "names.txt").write_text("".join(f"{name}\n" for name, _ in index))
     partial.rename(cache / "images.npy")
 
 
 def load(cache: Path) -> tuple[np.ndarray, list[str]]:
-    """The cached images (read-only memory map) and their names."""
-    images = np.load(cache / "images.npy", mmap_mode="r")
+    """The cached images (a memory map whose changes stay in memory) and their names."""
+    images = np.load(cache / "images.npy", mmap_mode="c")
     return images, (cache / "names.txt").read_text().splitlines()
 
 

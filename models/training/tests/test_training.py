@@ -14,7 +14,7 @@ def made_up(count=32):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, 7, 7, 3), dtype=np.uint8).repeat(16, 1).repeat(16, 2)
     maps = [rng.normal(size=(count, 64, side, side)).astype(np.float16) for side in (7, 14)]
-    return images, targets.make(rng.normal(size=(count, 8)).astype(np.float16), *maps)
+    return torch.from_numpy(images), targets.Kept(rng.normal(size=(count, 8)).astype(np.float16), *maps)
 
 
 def test_learning_rate_rises_then_falls_to_a_hundredth():
@@ -33,19 +33,20 @@ def test_images_grow_to_full_size():
 
 def test_spatial_targets_are_normalised_per_channel():
     _, target = made_up(400)
-    rows = target.spatial_rows(np.arange(400))
+    rows = target.scale.spatial(torch.from_numpy(target.maps[0]).float(), 7)
     assert rows.mean((0, 2, 3)).abs().max() < 0.05
     assert (rows.std((0, 2, 3)) - 1).abs().max() < 0.05
 
 
 def test_middle_targets_have_unit_variance_overall_and_keep_their_proportions():
     _, target = made_up(400)
-    target.middle = target.middle * np.linspace(0.5, 1.5, 64)[:, None, None]
-    again = targets.make(target.embedding.numpy(), target.spatial, target.middle)
-    rows = again.middle_rows(np.arange(400))
+    spatial, middle = (torch.from_numpy(m).float() for m in target.maps)
+    middle = middle * torch.linspace(0.5, 1.5, 64)[:, None, None]
+    scale = targets.Scale.of(spatial, middle)
+    rows = scale.middle(middle, 14)
     assert rows.var((0, 2, 3)).mean().item() == pytest.approx(1, abs=0.02)
     assert (rows[:, -1].std() / rows[:, 0].std()).item() == pytest.approx(3, rel=0.05)
-    assert again.middle_rows(np.arange(2), 7).shape == (2, 64, 7, 7)
+    assert scale.middle(middle[:2], 7).shape == (2, 64, 7, 7)
 
 
 def test_every_parameter_has_exactly_one_optimiser():
@@ -62,7 +63,7 @@ def test_a_stopped_run_continues_and_learns(tmp_path):
     settings = distill.Settings(minutes=10, batch=16, workers=1, warm_up=0.0, grow=False, rate=0.02)
     generator, rows = torch.Generator().manual_seed(0), np.arange(16)
     run = distill.start(tmp_path, SMALL, settings, None, images)
-    losses = [distill.learn(run, torch.from_numpy(images[rows]), rows, target, generator)["cosine"]
+    losses = [distill.learn(run, images, rows, target, generator)["cosine"].item()
               for _ in range(25)]
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
     run.save()
@@ -86,10 +87,42 @@ def test_unchanged_pose_only_mirrors():
 
 
 def test_augmented_batches_stay_in_range():
-    faces = torch.randint(0, 256, (8, 112, 112, 3), dtype=torch.uint8)
-    images, mirror = augment.batch(faces, 64, torch.Generator().manual_seed(0), rate=1.0)
+    faces, generator = torch.randint(0, 256, (8, 112, 112, 3), dtype=torch.uint8), torch.Generator().manual_seed(0)
+    images, mirror = augment.pose(faces, 64, generator)
     assert images.shape == (8, 3, 64, 64) and mirror.shape == (8,)
-    assert images.abs().max() <= 1.0
+    assert augment.degrade(images, generator, rate=1.0).abs().max() <= 1.0
+
+
+def test_occlusion_covers_one_rectangle_of_one_grey():
+    covered = augment.occlude(torch.full((64, 3, 32, 48), 2.0), torch.Generator().manual_seed(0))
+    for image in covered:
+        changed = (image != 2).all(0)
+        rows, columns = changed.any(1), changed.any(0)
+        assert changed.any() and torch.equal(changed, rows[:, None] & columns[None, :])
+        assert len(image[:, changed].unique()) == 1
+        assert rows.sum() <= 13 and columns.sum() <= 20
+
+
+def test_mixing_blends_some_and_leaves_the_others():
+    images = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 3, 2, 2).contiguous()
+    mixed = augment.mix(images, torch.Generator().manual_seed(1), share=0.25)
+    changed = (mixed != images).flatten(1).any(1)
+    assert changed.sum() == 2 and mixed.min() >= 0 and mixed.max() <= 7
+    assert mixed[changed].flatten(1).std(1).max() == 0
+
+
+def test_live_answers_are_about_the_image_that_the_student_sees():
+    faces, _ = made_up(16)
+
+    def network(images):
+        return images.mean((2, 3)), images[:, :1, :7, :7], images[:, :1, :14, :14]
+
+    target = targets.Live(network, faces)
+    images, answer = target.view(faces, np.arange(16), 112, torch.Generator().manual_seed(0))
+    assert torch.allclose(answer.embedding, torch.nn.functional.normalize(images.mean((2, 3)), dim=1), atol=1e-5)
+    assert torch.equal(answer.middle, images[:, :1, :14, :14]) and len(answer.rows) == 16
+    small, _ = target.view(faces, np.arange(16), 80, torch.Generator().manual_seed(0))
+    assert small.shape == (16, 3, 80, 80)
 
 
 def test_split_keeps_faces_apart():

@@ -26,7 +26,7 @@ def train(args: argparse.Namespace) -> None:
     from .train import train
 
     train(args.runs / "detector", args.size, args.steps, args.batch, args.rate, args.threads, args.start,
-          args.marks)
+          args.marks, args.device, args.loaders)
 
 
 def halves(args: argparse.Namespace) -> None:
@@ -93,6 +93,8 @@ def main() -> None:
     sub.add_argument("--rate", type=float, default=4e-3)
     sub.add_argument("--start", type=Path, help="checkpoint or exported model to begin with")
     sub.add_argument("--marks", type=float, default=30.0, help="weight of the landmarks in the loss")
+    sub.add_argument("--device", default="cpu", help="cpu or cuda")
+    sub.add_argument("--loaders", type=int, default=1, help="processes that make the batches")
 
     sub = command(halves)
     sub.add_argument("action", choices=("features", "lower", "upper", "join", "both"))

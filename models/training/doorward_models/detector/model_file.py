@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 
+from ..teacher import session
 from . import grid
 
 NAMES = [f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps") for stride in grid.STRIDES]
@@ -23,12 +23,7 @@ class Detector:
             model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
         for output in model.graph.output:
             output.type.tensor_type.ClearField("shape")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        self.session = session(model.SerializeToString(), threads)
         self.input = self.session.get_inputs()[0].name
 
     def raw(self, images: np.ndarray) -> np.ndarray:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from . import grid, restore
@@ -44,7 +45,7 @@ class Batches(IterableDataset):
 
     def __iter__(self):
         cv2_threads()
-        rng = np.random.default_rng(self.seed)
+        rng = np.random.default_rng([self.seed, get_worker_info().id if get_worker_info() else 0])
         shards = [Shard(p) for p in self.paths]
         while True:
             rows = [(s, r) for s in shards for r in range(len(s))]
@@ -91,14 +92,19 @@ def loop(
     checkpoint: Path,
     steps: int,
     peak: float,
+    loaders: int = 1,
 ) -> None:
-    """Trains `modules` of `network` until `steps` on the loss `parts(*batch)`, continuing `checkpoint` if there."""
+    """Trains `modules` of `network`, on their device, until `steps` on the loss `parts(*batch)`.
+
+    Continues `checkpoint` if it is there. `loaders` processes make the batches.
+    """
     network.to(memory_format=torch.channels_last).train()
+    device = next(network.parameters()).device
     parameters = [p for m in modules for p in m.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=peak, weight_decay=1e-4)
     step, ema = 0, {k: v.clone() for k, v in network.state_dict().items()}
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+        state = torch.load(checkpoint, weights_only=True, map_location=device)
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
         step, ema = state["step"], state["ema"]
@@ -111,25 +117,22 @@ def loop(
     batches.seed = step
     recent, saved = {}, time.monotonic()
     bar = tqdm(total=steps, initial=step, desc=checkpoint.stem, mininterval=20)
-    for batch in DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=4):
+    floating = [k for k, v in ema.items() if v.is_floating_point()]
+    for batch in DataLoader(batches, batch_size=None, num_workers=loaders, prefetch_factor=4):
         for group in optimiser.param_groups:
             group["lr"] = rate(step, steps, peak)
-        losses = parts(*batch)
+        losses = parts(*(field.to(device) for field in batch))
         optimiser.zero_grad(set_to_none=True)
         sum(losses.values()).backward()
         torch.nn.utils.clip_grad_norm_(parameters, 5.0)
         optimiser.step()
         step += 1
-        decay = min(EMA, step / (step + 10))
-        for key, value in network.state_dict().items():
-            if value.dtype.is_floating_point:
-                ema[key].lerp_(value, 1 - decay)
-            else:
-                ema[key].copy_(value)
-        for key, value in losses.items():
-            recent[key] = 0.98 * recent.get(key, value.item()) + 0.02 * value.item()
+        now = network.state_dict()
+        get_ema_multi_avg_fn(min(EMA, step / (step + 10)))([ema[k] for k in floating], [now[k] for k in floating], None)
+        recent = {k: recent[k].lerp(v.detach(), 0.02) if recent else v.detach() for k, v in losses.items()}
         bar.update()
-        bar.set_postfix({k: f"{v:.3f}" for k, v in recent.items()}, refresh=False)
+        if step % 20 == 0:
+            bar.set_postfix({k: f"{v.item():.3f}" for k, v in recent.items()}, refresh=False)
         if time.monotonic() - saved > 60 or step >= steps:
             save()
             saved = time.monotonic()
@@ -150,12 +153,12 @@ def begin(start: Path | None, shards: list[Path]) -> Network:
         images = np.array(Shard(shards[0]).images[:64]).transpose(0, 3, 1, 2)
         restore.load_into(network, start, torch.from_numpy(images).float())
     elif start:
-        network.load_state_dict(torch.load(start, weights_only=True)["ema"])
+        network.load_state_dict(torch.load(start, weights_only=True, map_location="cpu")["ema"])
     return network
 
 
 def train(runs: Path, size: int, steps: int, batch: int, peak: float, threads: int, start: Path | None,
-          marks: float = MARKS) -> None:
+          marks: float = MARKS, device: str = "cpu", loaders: int = 1) -> None:
     """Trains the whole network on labels until `steps`, from `start`; `marks` weighs the landmarks."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -163,13 +166,14 @@ def train(runs: Path, size: int, steps: int, batch: int, peak: float, threads: i
     network = begin(start, shards)
     parameters, macs = cost(network, 256, 320)
     print(f"{parameters} parameters, {macs / 1e6:.1f} M MAC at 320x256 ({macs / 1e6 * 240 / 256:.1f} M at 320x240)")
-    cells = torch.from_numpy(grid.cells(size, size))
-    forward = torch.compile(network)
+    cells = torch.from_numpy(grid.cells(size, size)).to(device)
+    network.to(device)
+    forward = torch.compile(network) if device == "cpu" else network
 
     def parts(images: torch.Tensor, *labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device, torch.bfloat16):
             raw = forward(pixels(images))
         return loss(raw, cells, *labels, marks)
 
     batches = Batches(shards, batch)
-    loop(network, [network], batches, parts, runs / "checkpoint.pt", steps, peak)
+    loop(network, [network], batches, parts, runs / "checkpoint.pt", steps, peak, loaders)

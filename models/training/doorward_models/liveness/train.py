@@ -13,8 +13,9 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 from tqdm import tqdm
 
-from .. import augment, distill, muon
+from .. import augment, muon
 from ..networks import Unit
+from ..teacher import unit
 from .data import Faces
 from .network import LivenessNet
 from .recapture import recapture
@@ -60,7 +61,7 @@ def batch(faces: Faces, of, s: Settings, chances, generator) -> tuple[torch.Tens
     half, imitated = s.batch // 2, round(s.batch / 2 * s.imitated)
     real, presented = draw(chances, of[True], half + imitated), draw(chances, of[False], half - imitated)
     rows = np.concatenate([real, presented])
-    images = distill.clean(faces.images[rows])
+    images = unit(torch.from_numpy(faces.images[rows]))
     images[half : half + imitated] = recapture(images[half : half + imitated], generator)
     return change(images, generator), (torch.arange(s.batch) < half).float()
 
@@ -98,4 +99,4 @@ def train(faces: Faces, rows: np.ndarray, s: Settings, path: Path) -> LivenessNe
 def scores(network: LivenessNet, images: np.ndarray) -> np.ndarray:
     """Probability of a real face [N] for uint8 [N, 112, 112, 3]."""
     parts = np.array_split(images, -(-len(images) // 64))
-    return torch.cat([torch.sigmoid(network(distill.clean(part))[:, 0]) for part in parts]).numpy()
+    return torch.cat([torch.sigmoid(network(unit(torch.from_numpy(part)))[:, 0]) for part in parts]).numpy()
