@@ -192,44 +192,44 @@ fn decode(
         };
         let (cls, obj) = (grid("cls", 1)?, grid("obj", 1)?);
         let (bbox, kps) = (grid("bbox", 4)?, grid("kps", 10)?);
-        let step = stride as f32;
         for cell in 0..columns * rows {
             let score = (cls[cell].clamp(0.0, 1.0) * obj[cell].clamp(0.0, 1.0)).sqrt();
             if score < least || score.is_nan() {
                 continue;
             }
-            let (column, row) = ((cell % columns) as f32, (cell / columns) as f32);
-            let b = &bbox[cell * 4..][..4];
-            let (w, h) = (b[2].exp() * step, b[3].exp() * step);
-            let centre = Point {
-                x: (column + b[0]) * step,
-                y: (row + b[1]) * step,
+            let corner = Point {
+                x: (cell % columns) as f32,
+                y: (cell / columns) as f32,
             };
-            let k = &kps[cell * 10..][..10];
-            let landmark = |i: usize| Point {
-                x: (column + k[2 * i]) * step,
-                y: (row + k[2 * i + 1]) * step,
-            };
-            let face = FaceBox {
-                x: centre.x - w / 2.0,
-                y: centre.y - h / 2.0,
-                width: w,
-                height: h,
-            };
-            let landmarks: Landmarks = std::array::from_fn(landmark);
-            // A damaged network can say anything, and a face without a place is none.
-            let points = landmarks.iter().flat_map(|p| [p.x, p.y]);
-            let mut numbers = points.chain([face.x, face.y, face.width, face.height]);
-            if numbers.all(f32::is_finite) {
-                found.push(Detection {
-                    face,
-                    score,
-                    landmarks,
-                });
-            }
+            let (b, k) = (&bbox[cell * 4..][..4], &kps[cell * 10..][..10]);
+            found.extend(face_of(corner, stride as f32, score, b, k));
         }
     }
     Ok(found)
+}
+
+/// What the cell at `corner` says with four numbers of the box and ten of the landmarks; none where it
+/// names no place: a damaged network can say anything.
+fn face_of(corner: Point, stride: f32, score: f32, b: &[f32], k: &[f32]) -> Option<Detection> {
+    let place = |d: &[f32]| Point {
+        x: (corner.x + d[0]) * stride,
+        y: (corner.y + d[1]) * stride,
+    };
+    let (centre, width, height) = (place(b), b[2].exp() * stride, b[3].exp() * stride);
+    let face = FaceBox {
+        x: centre.x - width / 2.0,
+        y: centre.y - height / 2.0,
+        width,
+        height,
+    };
+    let landmarks: Landmarks = std::array::from_fn(|i| place(&k[2 * i..]));
+    let points = landmarks.iter().flat_map(|p| [p.x, p.y]);
+    let mut numbers = points.chain([face.x, face.y, width, height]);
+    numbers.all(f32::is_finite).then_some(Detection {
+        face,
+        score,
+        landmarks,
+    })
 }
 
 /// Boxes that overlap this much speak of the same face.
@@ -301,6 +301,40 @@ mod tests {
             assert!((a.overlap(&face(x, 1.0).face) - expected).abs() < 1e-6);
         }
         assert!(FaceBox::default().overlap(&FaceBox::default()).abs() < f32::EPSILON);
+    }
+
+    #[test]
+    fn a_cell_speaks_of_its_own_place_in_units_of_its_stride() {
+        let corner = Point { x: 3.0, y: 1.0 };
+        let k: Vec<f32> = (0..10u8).map(f32::from).collect();
+        let found = face_of(corner, 8.0, 0.9, &[0.5, 1.0, 0.0, 2f32.ln()], &k).unwrap();
+        let FaceBox {
+            x,
+            y,
+            width,
+            height,
+        } = found.face;
+        assert_eq!([x, y, width], [24.0, 8.0, 8.0]);
+        assert!((height - 16.0).abs() < 1e-4);
+        assert_eq!(found.landmarks[1], Point { x: 40.0, y: 32.0 });
+    }
+
+    #[test]
+    fn a_face_without_a_place_is_none() {
+        let (b, k) = ([0.0; 4], [0.0; 10]);
+        let says = |b: &[f32], k: &[f32]| face_of(Point::default(), 8.0, 0.9, b, k);
+        assert!(says(&b, &k).is_some());
+        for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for at in 0..2 {
+                let mut b = b;
+                b[at] = wrong;
+                assert!(says(&b, &k).is_none(), "box {at} {wrong}");
+            }
+            let mut k = k;
+            k[9] = wrong;
+            assert!(says(&b, &k).is_none(), "landmark {wrong}");
+        }
+        assert!(says(&[0.0, 0.0, 100.0, 0.0], &k).is_none(), "as wide as nothing can be");
     }
 
     #[test]
