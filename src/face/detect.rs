@@ -334,7 +334,10 @@ mod tests {
             k[9] = wrong;
             assert!(says(&b, &k).is_none(), "landmark {wrong}");
         }
-        assert!(says(&[0.0, 0.0, 100.0, 0.0], &k).is_none(), "as wide as nothing can be");
+        assert!(
+            says(&[0.0, 0.0, 100.0, 0.0], &k).is_none(),
+            "as wide as nothing can be"
+        );
     }
 
     #[test]

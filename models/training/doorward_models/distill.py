@@ -20,7 +20,7 @@ from torch.nn.functional import cosine_similarity, interpolate
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from . import augment, losses, muon, onnx_weights, rounding, targets, teacher, workers, zips
+from . import augment, losses, muon, onnx_weights, precision, rounding, targets, teacher, workers, zips
 from .networks import Config, FaceNet, FlattenHead, Unit
 
 VECTOR_RATE = 0.06  # learning rate of everything but convolutions, as a share of theirs
@@ -150,7 +150,7 @@ def agreement(network: FaceNet, faces: torch.Tensor, rows, target, size: int) ->
     total = 0.0
     for part in np.array_split(rows, max(1, len(rows) // 128)):
         images = interpolate(teacher.unit(faces[part]), size=(size, size), mode="bilinear", align_corners=False)
-        with torch.autocast(faces.device.type, torch.bfloat16):
+        with precision.autocast(faces.device.type):
             *_, given = network.features(images.contiguous(memory_format=torch.channels_last))
         total += cosine_similarity(given.float(), target.clean(part)).sum().item()
     return total / len(rows)
@@ -169,7 +169,7 @@ def learn(run: Run, faces: torch.Tensor, rows: np.ndarray, target, generator) ->
     images, answer = target.view(faces[rows], rows, run.size, generator)
     images = augment.degrade(images, generator).contiguous(memory_format=torch.channels_last)
     run.student.train()
-    with torch.autocast(faces.device.type, torch.bfloat16):
+    with precision.autocast(faces.device.type):
         middle, spatial, embedding = run.student.features(images)
         for features in (middle, spatial):
             features.register_hook(channels_last)  # a selection of rows gives gradients of another layout

@@ -6,12 +6,14 @@ Owns the optimiser only. After Jordan et al., "Muon: An optimizer for hidden lay
 
 import torch
 
+from . import precision
+
 
 def orthogonal(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
     """Matrices [N, R, C] with their singular values pushed to about 1 (0.7 to 1.2), by Newton-Schulz steps."""
     a, b, c = 3.4445, -4.7750, 2.0315
     wide = matrices.shape[1] <= matrices.shape[2]
-    x = matrices.bfloat16()
+    x = matrices.bfloat16() if precision.has_bfloat16(matrices.device.type) else matrices
     x = x if wide else x.mT
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(steps):

@@ -18,6 +18,8 @@ from onnx import helper, numpy_helper
 from torch.nn import functional
 from tqdm import tqdm
 
+from . import precision
+
 BATCH = 64
 KINDS = ("embedding", "spatial", "middle")
 COMPONENTS = 64  # of the middle map
@@ -68,7 +70,7 @@ def unit(images: torch.Tensor) -> torch.Tensor:
 class Network:
     """A teacher in torch: float [B, 3, 112, 112] -> embedding, spatial and middle map, all float.
 
-    It computes on the device of the faces that it is made with, on a GPU in bfloat16. Raises `ValueError` for an operator that it does not know.
+    It computes on the device of the faces that it is made with. Raises `ValueError` for an operator that it does not know.
     """
 
     OPERATORS = {
@@ -88,7 +90,7 @@ class Network:
         if unknown:
             raise ValueError(f"{path}: operators that are not known here: {', '.join(sorted(unknown))}")
         self.device, self.input = faces.device, graph.input[0].name
-        self.type = torch.float32 if self.device.type == "cpu" else torch.bfloat16
+        self.type = torch.bfloat16 if precision.has_bfloat16(self.device.type) else torch.float32
         self.outputs = (next(o.name for o in graph.output if o.name not in KINDS), "spatial", "middle")
         self.weights = {i.name: torch.from_numpy(numpy_helper.to_array(i).copy()).to(self.device, self.type)
                         for i in graph.initializer}

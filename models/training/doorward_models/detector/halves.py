@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import IterableDataset
 from tqdm import tqdm
 
+from .. import precision
 from . import grid
 from .degrade import degrade
 from .loss import loss
@@ -117,7 +118,7 @@ def train_half(half: str, runs: Path, size: int, steps: int, batch: int, peak: f
 
     def parts(images: torch.Tensor, taught: torch.Tensor, weight: torch.Tensor, *labels: torch.Tensor) -> dict:
         losses, x = {}, (taught / TOP).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
+        with precision.autocast("cpu"):
             if half != "upper":
                 x = lower(pixels(images))
                 losses["map"] = ((x.float() - taught / TOP) ** 2 * weight).mean()

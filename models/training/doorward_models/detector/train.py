@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from .. import precision
 from . import grid, restore
 from .degrade import degrade
 from .loss import MARKS, loss
@@ -171,7 +172,7 @@ def train(runs: Path, size: int, steps: int, batch: int, peak: float, threads: i
     forward = torch.compile(network) if device == "cpu" else network
 
     def parts(images: torch.Tensor, *labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        with torch.autocast(device, torch.bfloat16):
+        with precision.autocast(device):
             raw = forward(pixels(images))
         return loss(raw, cells, *labels, marks)
 

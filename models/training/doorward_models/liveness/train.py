@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 from tqdm import tqdm
 
-from .. import augment, muon
+from .. import augment, muon, precision
 from ..networks import Unit
 from ..teacher import unit
 from .data import Faces
@@ -85,7 +85,7 @@ def train(faces: Faces, rows: np.ndarray, s: Settings, path: Path) -> LivenessNe
             optimiser.param_groups[0]["lr"] = peak * 0.5 * (1 + math.cos(math.pi * step / s.steps))
             optimiser.zero_grad()
         images, real = batch(faces, of, s, chances, generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with precision.autocast("cpu"):
             logits = network(images.contiguous(memory_format=torch.channels_last))[:, 0].float()
         binary_cross_entropy_with_logits(logits, real * (1 - 2 * s.smoothing) + s.smoothing).backward()
         for optimiser in optimisers:

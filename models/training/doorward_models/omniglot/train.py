@@ -14,7 +14,7 @@ import torch
 from torch.nn.functional import affine_grid, grid_sample
 from tqdm import tqdm
 
-from .. import losses, muon
+from .. import losses, muon, precision
 from ..networks import Unit
 from . import data
 from .methods import METHODS, cosine
@@ -94,7 +94,7 @@ def fit(shared: Path, s: Settings, teacher: CharacterNet | None = None):
     for step in tqdm(range(s.steps), desc=s.name, mininterval=10):
         images, labels = batches.draw()
         images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
+        with precision.autocast("cpu"):
             embeddings = network.train()(images).float()
         if teacher is None:
             loss = method.loss(head, embeddings, labels, batches.generator)
