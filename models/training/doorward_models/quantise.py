@@ -18,6 +18,7 @@ from onnxruntime.quantization import (
 from .teacher import session
 
 SAMPLES = 20_000  # values kept per tensor and calibration array
+MOST_STEPS = 1.9  # output steps that a product of one may stand for
 METHODS = ("minmax", "percentile", "mse")
 
 
@@ -96,7 +97,44 @@ def static_qdq(f32: Path, int8: Path, arrays: list[np.ndarray], method: str = "m
             calibrate_method=CalibrationMethod.MinMax, nodes_to_exclude=list(skip),
             extra_options={"TensorQuantOverrides": overrides},
         )
+    quantised = onnx.load(int8)
+    limit_weights(quantised)
+    onnx.save(quantised, int8)
     tidy(int8)
+
+
+def limit_weights(model: onnx.ModelProto) -> None:
+    """Clips weights so large that a single step of the input moves the output by all of its range.
+
+    A channel that is nearly dead before its normalisation has such weights; the output saturates all the same,
+    and integer kernels need less than `MOST_STEPS` output steps for a product of one. Changes `model`.
+    """
+    raw = {i.name: i for i in model.graph.initializer}
+    value = lambda name: onnx.numpy_helper.to_array(raw[name])
+    store = lambda name, array: raw[name].CopyFrom(onnx.numpy_helper.from_array(array, name))
+    source = {o: n for n in model.graph.node for o in n.output}
+    readers = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for node in (n for n in model.graph.node if n.op_type == "Conv"):
+        parts = [source.get(name) for name in node.input]
+        end = node
+        while end is not None and end.op_type in ("Conv", "Relu", "PRelu", "Clip"):
+            end = next(iter(readers.get(end.output[0], [])), None)
+        if any(p is None or p.op_type != "DequantizeLinear" for p in parts) or end is None \
+                or end.op_type != "QuantizeLinear":
+            continue
+        (_, step_in, *_), (weights, steps, *_), (bias, units, *_) = (list(p.input) for p in parts)
+        most = MOST_STEPS * value(end.input[1]) / value(step_in)
+        old, kept = value(steps), np.minimum(value(steps), most).astype(np.float32)
+        if (old == kept).all():
+            continue
+        factor = (old / kept).reshape(-1, *[1] * (value(weights).ndim - 1))
+        store(weights, np.clip(np.round(value(weights) * factor), -127, 127).astype(np.int8))
+        store(bias, np.round(value(bias) * (old / kept)).astype(np.int32))
+        store(units, (value(units) * (kept / old)).astype(np.float32))
+        store(steps, kept)
 
 
 def tidy(path: Path) -> None:

@@ -1,7 +1,9 @@
 """Activation ranges on values with a known answer."""
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from doorward_models import quantise
 
@@ -27,3 +29,27 @@ def test_mse_gives_up_a_lone_outlier_but_not_a_flat_range():
 def test_unknown_method_is_named():
     with pytest.raises(ValueError, match="entropy"):
         quantise.activation_range(np.zeros(3), "entropy")
+
+
+def test_weights_are_clipped_where_one_step_of_the_input_is_all_of_the_output():
+    tensors = {
+        "sx": np.float32(0.1), "zx": np.int8(0), "so": np.float32(0.05), "zo": np.int8(-128),
+        "w": np.array([64, 127, 64, 127], np.int8).reshape(2, 2, 1, 1), "sw": np.array([1.0, 0.001], np.float32),
+        "b": np.array([95, 7], np.int32), "sb": np.array([0.1, 0.0001], np.float32),
+    }
+    node = helper.make_node
+    nodes = [
+        node("DequantizeLinear", ["x", "sx", "zx"], ["xd"]), node("DequantizeLinear", ["w", "sw"], ["wd"], axis=0),
+        node("DequantizeLinear", ["b", "sb"], ["bd"], axis=0), node("Conv", ["xd", "wd", "bd"], ["c"]),
+        node("Relu", ["c"], ["r"]), node("QuantizeLinear", ["r", "so", "zo"], ["y"]),
+    ]
+    value = lambda name, channels: helper.make_tensor_value_info(name, TensorProto.INT8, [1, channels, 1, 1])
+    graph = helper.make_graph(nodes, "g", [value("x", 2)], [value("y", 2)],
+                              [numpy_helper.from_array(v, k) for k, v in tensors.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    quantise.limit_weights(model)
+    kept = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer}
+    assert kept["sw"] == pytest.approx([quantise.MOST_STEPS * 0.05 / 0.1, 0.001])
+    assert kept["w"].ravel().tolist() == [67, 127, 64, 127], "64 keeps its value, 127 is clipped"
+    assert kept["b"].tolist() == [100, 7] and kept["b"] * kept["sb"] == pytest.approx([9.5, 0.0007])
+    onnx.checker.check_model(model)
