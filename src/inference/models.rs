@@ -146,3 +146,28 @@ impl Models {
         Ok(Cow::Owned(bytes))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inference::Network;
+
+    /// A layer that no kernel fits runs in floating point, which costs time and changes no result.
+    #[test]
+    fn the_bundled_models_run_in_integers() {
+        let models = Models::bundled().unwrap();
+        for role in [Role::Detector, Role::Embedder, Role::Liveness] {
+            let model = models.get(role, None).unwrap();
+            let input = &model.spec.input;
+            let size = (input.width, input.height);
+            let network = Network::new(&model.name, &model.bytes, input, size).unwrap();
+            let report = network.arithmetic();
+            // The detector's last layers give real numbers.
+            let head = |n: &String| ["h.", "cls_", "obj_"].iter().any(|p| n.starts_with(p));
+            let others = report.float.iter().filter(|n| !head(n));
+            assert_eq!(others.count(), 0, "{role}: {report}");
+            assert!(report.fused >= 5, "{role}: {report}");
+            assert_eq!(report.float.is_empty(), role != Role::Detector, "{role}");
+        }
+    }
+}
