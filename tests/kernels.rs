@@ -9,7 +9,7 @@
 mod kernels;
 
 use kernels::{
-    Dense, Depthwise, Epilogue, Isa, Kernels, Requant, Residual, Scratch, Shape, Window,
+    Dense, Depthwise, Epilogue, Head, Isa, Kernels, Requant, Residual, Scratch, Shape, Window,
 };
 
 /// Xorshift generator.
@@ -168,6 +168,45 @@ fn check_dense(kernels: Kernels, seed: u64) -> Result<usize, String> {
     )
 }
 
+fn check_head(kernels: Kernels, seed: u64) -> Result<usize, String> {
+    let mut random = Random(seed.wrapping_mul(0x9FB2_1C65_1E98_DF25) | 1);
+    let Case {
+        shape,
+        window,
+        outputs,
+        bias,
+        ..
+    } = Case::random(&mut random);
+    let weights = random.bytes(outputs * window.taps() * shape.channels, -127);
+    let input = random.bytes(shape.volume(), -128);
+    let zero = random.byte();
+    let units: Vec<f32> = (0..outputs)
+        .map(|_| f32::from(random.byte()) / 4096.0)
+        .collect();
+    let logistic = random.below(2) == 0;
+    let [height, width] = window.output(shape);
+    let run = |kernels: Kernels| {
+        let sums = (&bias[..], units.clone());
+        let head = Head::new(
+            kernels.isa(),
+            window,
+            shape.channels,
+            &weights,
+            zero,
+            sums,
+            logistic,
+        );
+        let mut output = vec![9.0; height * width * outputs];
+        kernels.head(&head, &input, shape, &mut output, &mut Scratch::default());
+        output.into_iter().map(f32::to_bits).collect::<Vec<u32>>()
+    };
+    compare(
+        &run(kernels),
+        &run(scalar()),
+        &format!("head {shape:?} {window:?} seed {seed}"),
+    )
+}
+
 fn check_depthwise(kernels: Kernels, seed: u64) -> Result<usize, String> {
     let mut random = Random(seed.wrapping_mul(0xD1B5_4A32_D192_ED03) | 1);
     let mut case = Case::random(&mut random);
@@ -224,8 +263,12 @@ fn scalar() -> Kernels {
     Kernels::new(Isa::Scalar).expect("every machine runs plain code")
 }
 
-/// Number of bytes compared.
-fn compare(got: &[i8], expected: &[i8], what: &str) -> Result<usize, String> {
+/// Number of values compared.
+fn compare<T: PartialEq + std::fmt::Display>(
+    got: &[T],
+    expected: &[T],
+    what: &str,
+) -> Result<usize, String> {
     match got.iter().zip(expected).position(|(a, b)| a != b) {
         Some(at) => Err(format!("{what}: {} for {} at {at}", got[at], expected[at])),
         None => Ok(got.len()),
@@ -246,8 +289,9 @@ fn main() {
             continue;
         };
         type Check = fn(Kernels, u64) -> Result<usize, String>;
-        let checks: [(&str, Check); 3] = [
+        let checks: [(&str, Check); 4] = [
             ("dense", check_dense),
+            ("head", check_head),
             ("depthwise", check_depthwise),
             ("dot", check_dot),
         ];
@@ -256,7 +300,7 @@ fn main() {
                 .map(|seed| check(kernels, seed))
                 .sum::<Result<usize, String>>()
             {
-                Ok(bytes) => println!("{isa}: {name}: {bytes} bytes agree in {seeds} cases"),
+                Ok(values) => println!("{isa}: {name}: {values} values agree in {seeds} cases"),
                 Err(difference) => {
                     failed = true;
                     println!("{isa}: {name}: FAILED {difference}");

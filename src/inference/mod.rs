@@ -4,6 +4,7 @@
 //! business of `face`.
 
 mod bundled;
+mod engine;
 mod error;
 mod manifest;
 mod models;

@@ -5,9 +5,10 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::DimLike;
 
+use super::engine::Engine;
 use super::error::ModelError;
 use super::manifest::{Channels, InputSpec};
-use super::quantized::{Report, rewrite, take_bytes};
+use super::quantized::{Report, rewrite};
 use crate::image::RgbImage;
 
 /// Operator sets of ONNX that tract is tested with.
@@ -16,8 +17,7 @@ const OPSETS: std::ops::RangeInclusive<i64> = 9..=18;
 /// A network that is ready to run on images of one size.
 pub struct Network {
     name: String,
-    state: TypedSimpleState,
-    lookup: Lookup,
+    engine: Engine,
     channels: Channels,
     width: usize,
     height: usize,
@@ -25,20 +25,11 @@ pub struct Network {
     arithmetic: Report,
 }
 
-/// What each pixel value becomes, per channel of the network.
-enum Lookup {
-    /// Planes of real numbers, `[1, 3, height, width]`.
-    Planes(Box<[[f32; 256]; 3]>),
-    /// Bytes, `[1, height, width, 3]`: what a model that is quantised from its entrance on makes
-    /// of them first.
-    Bytes(Box<[[i8; 256]; 3]>),
-}
-
 /// What a network gave, by the names of its outputs.
 pub struct Outputs<'a> {
     network: &'a str,
     names: &'a [String],
-    values: TVec<TValue>,
+    engine: &'a Engine,
 }
 
 impl Network {
@@ -102,32 +93,17 @@ impl Network {
         } else {
             Report::default()
         };
-        let entrance = match ours {
-            true => take_bytes(&mut model).map_err(refused)?,
-            false => None,
-        };
-        let plan = model
-            .into_optimized()
-            .and_then(IntoRunnable::into_runnable)
-            .map_err(refused)?;
-        let state = plan.spawn().map_err(refused)?;
-        let mut values = Box::new([[0.0; 256]; 3]);
-        for (c, table) in values.iter_mut().enumerate() {
-            for (pixel, value) in (0u16..).zip(table) {
+        let mut table = Box::new([[0.0; 256]; 3]);
+        for (c, values) in table.iter_mut().enumerate() {
+            for (pixel, value) in (0u16..).zip(values) {
                 *value = (f32::from(pixel) - input.mean[c]) * input.scale[c];
             }
         }
-        let lookup = match entrance {
-            Some(entrance) => Lookup::Bytes(Box::new(
-                values.each_ref().map(|table| entrance.bytes(table)),
-            )),
-            None => Lookup::Planes(values),
-        };
+        let engine = Engine::plan(model, table).map_err(refused)?;
         let name = name.to_owned();
         Ok(Self {
             name,
-            state,
-            lookup,
+            engine,
             channels: input.channels,
             width,
             height,
@@ -139,6 +115,12 @@ impl Network {
     /// How much of the network runs in integers, and by name what does not.
     pub fn arithmetic(&self) -> &Report {
         &self.arithmetic
+    }
+
+    /// Bytes of activations, outputs and working memory that running it takes; not known of one that
+    /// tract runs. Grows at the first run.
+    pub fn memory(&self) -> Option<usize> {
+        self.engine.memory()
     }
 
     /// Width and height in pixels of the images that it takes.
@@ -163,49 +145,20 @@ impl Network {
                 ),
             });
         }
-        let input = self.input(image);
-        let values = input.and_then(|input| self.state.run(tvec!(input.into_tvalue())));
-        match values {
-            Ok(values) => Ok(Outputs {
+        let order = match self.channels {
+            Channels::Rgb => [0, 1, 2],
+            Channels::Bgr => [2, 1, 0],
+        };
+        match self.engine.run(image, order) {
+            Ok(()) => Ok(Outputs {
                 network: &self.name,
                 names: &self.outputs,
-                values,
+                engine: &self.engine,
             }),
             Err(e) => Err(ModelError::Run {
                 name: self.name.clone(),
                 reason: format!("{e:#}"),
             }),
-        }
-    }
-
-    /// The image as the planned model takes it.
-    fn input(&self, image: &RgbImage) -> TractResult<Tensor> {
-        let order = match self.channels {
-            Channels::Rgb => [0, 1, 2],
-            Channels::Bgr => [2, 1, 0],
-        };
-        let pixels = image.pixels();
-        match &self.lookup {
-            Lookup::Planes(tables) => {
-                let mut planes = Vec::with_capacity(pixels.len());
-                for (table, channel) in tables.iter().zip(order) {
-                    let plane = pixels.iter().skip(channel).step_by(3);
-                    planes.extend(plane.map(|&v| table[usize::from(v)]));
-                }
-                Tensor::from_shape(&[1, 3, self.height, self.width], &planes)
-            }
-            Lookup::Bytes(tables) => {
-                let mut input = Tensor::zero::<i8>(&[1, self.height, self.width, 3])?;
-                let mut plain = input.try_as_plain_ram_mut()?;
-                let bytes = plain.as_slice_mut::<i8>()?;
-                let [a, b, c] = &**tables;
-                for (to, from) in bytes.chunks_exact_mut(3).zip(pixels.chunks_exact(3)) {
-                    to[0] = a[usize::from(from[order[0]])];
-                    to[1] = b[usize::from(from[order[1]])];
-                    to[2] = c[usize::from(from[order[2]])];
-                }
-                Ok(input)
-            }
         }
     }
 }
@@ -225,7 +178,8 @@ impl Outputs<'_> {
         let index = self.names.iter().position(|n| n == name);
         let index = index
             .ok_or_else(|| missing(format!("missing (there are {})", self.names.join(", "))))?;
-        self.slice(index).map_err(|e| missing(e.to_string()))
+        let values = self.engine.output(index);
+        values.map_err(|e| missing(e.to_string()))
     }
 
     /// The same, when it has to hold `size` values.
@@ -267,10 +221,6 @@ impl Outputs<'_> {
                 expected: "1".to_owned(),
             }),
         }
-    }
-
-    fn slice(&self, index: usize) -> TractResult<&[f32]> {
-        self.values[index].try_as_plain_ram()?.as_slice::<f32>()
     }
 }
 

@@ -14,6 +14,7 @@ pub(super) struct Avx2;
 
 impl Tile for Avx2 {
     const ROWS: usize = ROWS;
+    type Sums = [[__m256i; 2]; ROWS];
 
     #[inline(always)]
     unsafe fn pack(rows: *const i8, count: usize, depth: usize, panel: *mut i8) {
@@ -22,16 +23,14 @@ impl Tile for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn dense<const SELECT: bool, const RESIDUAL: bool>(
+    unsafe fn sums(
         panel: *const i8,
         depth: usize,
         weights: *const i8,
         start: *const i32,
-        lanes: Lanes<'_>,
-        target: Target,
-    ) {
+    ) -> [[__m256i; 2]; ROWS] {
         // SAFETY: the caller has the instruction set; reads stay below `ROWS * depth` in the panel
-        // and below `16 * depth` in the weights; the target is good for ROWS pixels.
+        // and below `16 * depth` in the weights.
         unsafe {
             let ones = _mm256_set1_epi16(1);
             let start = [0, 8].map(|half| _mm256_loadu_si256(start.add(half).cast()));
@@ -50,10 +49,34 @@ impl Tile for Avx2 {
                 }
                 words = words.add(ROWS);
             }
+            sums
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn requantise<const SELECT: bool, const RESIDUAL: bool>(
+        sums: [[__m256i; 2]; ROWS],
+        lanes: Lanes<'_>,
+        target: Target,
+    ) {
+        // SAFETY: the caller has the instruction set; the target is good for ROWS pixels.
+        unsafe {
             let tables = Self::tables(lanes);
             for (row, &sums) in sums.iter().enumerate() {
                 let (output, added) = target.row(row);
                 Self::finish::<SELECT, RESIDUAL>(sums, &tables, added, output);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(sums: [[__m256i; 2]; ROWS], output: *mut i32, stride: usize) {
+        for (row, sums) in sums.into_iter().enumerate() {
+            // SAFETY: the caller has the instruction set and vouches for the output.
+            unsafe {
+                let output = output.add(row * stride);
+                _mm256_storeu_si256(output.cast(), sums[0]);
+                _mm256_storeu_si256(output.add(8).cast(), sums[1]);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::neon::finish_rows;
+use super::neon::{Sums, finish_rows, store_rows};
 use super::tile::{Lanes, Target, Tile};
 
 /// Pixels of one step of a dense layer, here and for `Isa::I8mm`.
@@ -14,6 +14,7 @@ pub(super) struct DotProd;
 
 impl Tile for DotProd {
     const ROWS: usize = ROWS;
+    type Sums = [Sums; ROWS];
 
     #[inline(always)]
     unsafe fn pack(rows: *const i8, count: usize, depth: usize, panel: *mut i8) {
@@ -22,14 +23,12 @@ impl Tile for DotProd {
     }
 
     #[inline(always)]
-    unsafe fn dense<const SELECT: bool, const RESIDUAL: bool>(
+    unsafe fn sums(
         panel: *const i8,
         depth: usize,
         weights: *const i8,
         start: *const i32,
-        lanes: Lanes<'_>,
-        target: Target,
-    ) {
+    ) -> [Sums; ROWS] {
         // Four values of depth for sixteen channels: `$even` and `$odd` name the words of the two
         // rows that share a register.
         #[rustfmt::skip]
@@ -103,16 +102,30 @@ impl Tile for DotProd {
                 options(nostack, readonly),
             );
         }
-        let sums = [
+        [
             [a0, a1, a2, a3],
             [b0, b1, b2, b3],
             [c0, c1, c2, c3],
             [d0, d1, d2, d3],
             [e0, e1, e2, e3],
             [f0, f1, f2, f3],
-        ];
+        ]
+    }
+
+    #[inline(always)]
+    unsafe fn requantise<const SELECT: bool, const RESIDUAL: bool>(
+        sums: [Sums; ROWS],
+        lanes: Lanes<'_>,
+        target: Target,
+    ) {
         // SAFETY: passed on.
         unsafe { finish_rows::<SELECT, RESIDUAL, ROWS>(sums, lanes, target) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(sums: [Sums; ROWS], output: *mut i32, stride: usize) {
+        // SAFETY: passed on.
+        unsafe { store_rows(sums, output, stride) }
     }
 }
 

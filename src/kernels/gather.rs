@@ -2,11 +2,36 @@
 
 use std::ops::Range;
 
-use super::geometry::Shape;
+use super::geometry::{Shape, Window};
 use super::layer::Dense;
 
 /// Bytes that are copied at a time.
 const COPIED: usize = 16;
+
+/// Windows that are laid out at a time: a multiple of the rows of every kernel, few enough to stay in a
+/// cache.
+const STEP: usize = 210;
+
+/// Calls `act` with ranges of the pixels of the output, which has height and width `size`, and their
+/// windows, one row of `layer.depth` values each. `input` is padded.
+pub(super) fn rows(
+    layer: &Dense,
+    input: &[i8],
+    shape: Shape,
+    size: [usize; 2],
+    gathered: &mut Vec<i8>,
+    mut act: impl FnMut(Range<usize>, &[i8]),
+) {
+    let pixels = size[0] * size[1];
+    if layer.window == Window::POINT && layer.depth == layer.inputs {
+        return act(0..pixels, input);
+    }
+    for start in (0..pixels).step_by(STEP) {
+        let range = start..(start + STEP).min(pixels);
+        windows(layer, input, shape, size[1], range.clone(), gathered);
+        act(range, gathered);
+    }
+}
 
 /// Lays out the windows of the output pixels in `range`, one row of `layer.depth` values each; what
 /// follows a window in its row is arbitrary, and its weights are zero. `input` is padded, `width`
@@ -14,7 +39,7 @@ const COPIED: usize = 16;
 ///
 /// # Panics
 /// If a window reaches beyond the input.
-pub(super) fn windows(
+fn windows(
     layer: &Dense,
     input: &[i8],
     shape: Shape,

@@ -4,7 +4,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::dotprod::{ROWS, pack_pairs};
-use super::neon::{Sums, finish_rows};
+use super::neon::{Sums, finish_rows, store_rows};
 use super::tile::{Lanes, Target, Tile};
 
 /// Steps for `Isa::I8mm`.
@@ -12,6 +12,7 @@ pub(super) struct I8mm;
 
 impl Tile for I8mm {
     const ROWS: usize = ROWS;
+    type Sums = [Sums; ROWS];
 
     #[inline(always)]
     unsafe fn pack(rows: *const i8, count: usize, depth: usize, panel: *mut i8) {
@@ -20,14 +21,12 @@ impl Tile for I8mm {
     }
 
     #[inline(always)]
-    unsafe fn dense<const SELECT: bool, const RESIDUAL: bool>(
+    unsafe fn sums(
         panel: *const i8,
         depth: usize,
         weights: *const i8,
         start: *const i32,
-        lanes: Lanes<'_>,
-        target: Target,
-    ) {
+    ) -> [Sums; ROWS] {
         // Eight values of depth for two channels, six rows.
         #[rustfmt::skip]
         macro_rules! pair {
@@ -98,7 +97,7 @@ impl Tile for I8mm {
             [c0, c1, c2, c3, c4, c5, c6, c7],
         ];
         // Each register holds two rows of two channels.
-        let sums: [Sums; ROWS] = std::array::from_fn(|row| {
+        std::array::from_fn(|row| {
             std::array::from_fn(|q| {
                 let block: &[int64x2_t; 8] = &blocks[row / 2];
                 // SAFETY: the caller has NEON.
@@ -110,8 +109,22 @@ impl Tile for I8mm {
                     })
                 }
             })
-        });
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn requantise<const SELECT: bool, const RESIDUAL: bool>(
+        sums: [Sums; ROWS],
+        lanes: Lanes<'_>,
+        target: Target,
+    ) {
         // SAFETY: passed on.
         unsafe { finish_rows::<SELECT, RESIDUAL, ROWS>(sums, lanes, target) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(sums: [Sums; ROWS], output: *mut i32, stride: usize) {
+        // SAFETY: passed on.
+        unsafe { store_rows(sums, output, stride) }
     }
 }

@@ -1,6 +1,6 @@
 //! Layers prepared for one instruction set: weights in the order in which its kernel reads them.
 
-use super::geometry::Window;
+use super::geometry::{self, Shape, Window};
 use super::isa::Isa;
 use super::requant::{LANES, Requant};
 
@@ -82,6 +82,28 @@ impl Dense {
     /// Input and output channels.
     pub fn channels(&self) -> (usize, usize) {
         (self.inputs, self.requant.channels())
+    }
+
+    /// `input` with the padding of the window, which `padded` holds if there is any.
+    pub(super) fn padded<'a>(
+        &self,
+        input: &'a [i8],
+        shape: Shape,
+        padded: &'a mut Vec<i8>,
+    ) -> (&'a [i8], Shape) {
+        let window = &self.window;
+        if window.before == [0; 2] && window.after == [0; 2] {
+            return (input, shape);
+        }
+        let shape = geometry::pad(
+            input,
+            shape,
+            window,
+            shape.channels,
+            self.input_zero,
+            padded,
+        );
+        (padded, shape)
     }
 
     /// Weight of output `o` at position `k` of its row.

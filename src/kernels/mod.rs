@@ -7,6 +7,7 @@
 mod dot;
 mod gather;
 mod geometry;
+mod head;
 mod isa;
 mod layer;
 mod pool;
@@ -39,6 +40,7 @@ mod neon;
 mod vnni;
 
 pub use geometry::{Shape, Window};
+pub use head::Head;
 pub use isa::Isa;
 pub use layer::{Dense, Depthwise};
 pub use pool::{Sum, max_pool, upsample_add};
@@ -54,6 +56,16 @@ pub struct Scratch {
     rows: Vec<i8>,
     /// Rows in the order of the kernel.
     panel: Vec<i8>,
+    /// Sums of a layer that gives real numbers.
+    sums: Vec<i32>,
+}
+
+impl Scratch {
+    /// Bytes that it holds at present.
+    pub fn bytes(&self) -> usize {
+        let bytes = self.padded.capacity() + self.rows.capacity() + self.panel.capacity();
+        bytes + self.sums.capacity() * size_of::<i32>()
+    }
 }
 
 /// The kernels of an instruction set that this machine has.
@@ -109,35 +121,89 @@ impl Kernels {
         if output.is_empty() {
             return;
         }
-        let Scratch {
-            padded,
-            rows,
-            panel,
-        } = scratch;
-        let point = layer.window == Window::POINT;
-        let (input, shape) = if point
-            || layer.window.before == [0; 2] && layer.window.after == [0; 2]
-        {
-            (input, shape)
-        } else {
-            let zero = layer.input_zero;
-            let shape = geometry::pad(input, shape, &layer.window, shape.channels, zero, padded);
-            (&padded[..], shape)
-        };
+        let (input, shape) = layer.padded(input, shape, &mut scratch.padded);
         if self.isa == Isa::Scalar {
             return scalar::dense(layer, input, shape, size, residual, output);
         }
-        if point && layer.depth == layer.inputs {
-            return self.dense_rows(layer, input, residual, output, panel);
-        }
-        // A multiple of the rows of every kernel; few enough to stay in a cache.
-        const STEP: usize = 210;
-        for start in (0..size[0] * size[1]).step_by(STEP) {
-            let range = start..(start + STEP).min(size[0] * size[1]);
-            gather::windows(layer, input, shape, size[1], range.clone(), rows);
-            let range = range.start * outputs..range.end * outputs;
+        let (gathered, panel) = (&mut scratch.rows, &mut scratch.panel);
+        gather::rows(layer, input, shape, size, gathered, |pixels, rows| {
+            let range = pixels.start * outputs..pixels.end * outputs;
             let residual = residual.map(|r| &r[range.clone()]);
             self.dense_rows(layer, rows, residual, &mut output[range], panel);
+        });
+    }
+
+    /// Runs a layer that gives real numbers on one image of shape `shape`.
+    ///
+    /// # Panics
+    /// If the layer was packed for another instruction set or a slice does not have the size that its
+    /// shape says.
+    pub fn head(
+        self,
+        head: &Head,
+        input: &[i8],
+        shape: Shape,
+        output: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        let layer = &head.layer;
+        let size = layer.window.output(shape);
+        let outputs = layer.requant.channels();
+        assert_eq!(layer.isa, self.isa, "packed for another instruction set");
+        assert_eq!(
+            (input.len(), shape.channels),
+            (shape.volume(), layer.inputs),
+            "head input"
+        );
+        assert_eq!(output.len(), size[0] * size[1] * outputs, "head output");
+        if output.is_empty() {
+            return;
+        }
+        let (input, shape) = layer.padded(input, shape, &mut scratch.padded);
+        if self.isa == Isa::Scalar {
+            let bias: Vec<i32> = layer.requant.biases().collect();
+            for (pixel, output) in output.chunks_exact_mut(outputs).enumerate() {
+                for (o, output) in output.iter_mut().enumerate() {
+                    let sum = scalar::sum(layer, input, shape, size[1], pixel, o);
+                    *output = head.real(o, sum.wrapping_add(bias[o]));
+                }
+            }
+            return;
+        }
+        let (gathered, panel, sums) = (&mut scratch.rows, &mut scratch.panel, &mut scratch.sums);
+        let stride = outputs.next_multiple_of(LANES);
+        gather::rows(layer, input, shape, size, gathered, |pixels, rows| {
+            self.sum_rows(layer, rows, sums, panel);
+            let output = &mut output[pixels.start * outputs..pixels.end * outputs];
+            for (sums, output) in sums
+                .chunks_exact(stride)
+                .zip(output.chunks_exact_mut(outputs))
+            {
+                for (o, (output, &sum)) in output.iter_mut().zip(sums).enumerate() {
+                    *output = head.real(o, sum);
+                }
+            }
+        });
+    }
+
+    fn sum_rows(self, layer: &Dense, rows: &[i8], sums: &mut Vec<i32>, panel: &mut Vec<i8>) {
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `Kernels::new` found the instruction set on this machine.
+            Isa::Avx2 => unsafe { sums_avx2(layer, rows, sums, panel) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx512Vnni => unsafe { sums_vnni(layer, rows, sums, panel) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: as above.
+            Isa::Neon => unsafe { sums_neon(layer, rows, sums, panel) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: as above.
+            Isa::DotProd => unsafe { sums_dotprod(layer, rows, sums, panel) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: as above.
+            Isa::I8mm => unsafe { sums_i8mm(layer, rows, sums, panel) },
+            _ => unreachable!("no kernels for {}", self.isa),
         }
     }
 
@@ -240,10 +306,16 @@ impl Kernels {
     }
 }
 
-/// Makes the function that carries an instruction set into the loop over dense layers.
+/// Makes the functions that carry an instruction set into the loops over dense layers.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! dense_entry {
-    ($name:ident, $features:literal, $tile:ty) => {
+    ($name:ident, $sums:ident, $features:literal, $tile:ty) => {
+        #[target_feature(enable = $features)]
+        fn $sums(layer: &Dense, rows: &[i8], sums: &mut Vec<i32>, panel: &mut Vec<i8>) {
+            // SAFETY: this function is compiled for, and only called with, the instruction set.
+            unsafe { tile::sums::<$tile>(layer, rows, sums, panel) }
+        }
+
         #[target_feature(enable = $features)]
         fn $name(
             layer: &Dense,
@@ -252,7 +324,7 @@ macro_rules! dense_entry {
             output: &mut [i8],
             panel: &mut Vec<i8>,
         ) {
-            // SAFETY: this function is compiled for, and only called with, the instruction set.
+            // SAFETY: as above.
             unsafe {
                 match (layer.requant.select, residual.is_some()) {
                     (false, false) => {
@@ -308,12 +380,13 @@ macro_rules! depthwise_entry {
 }
 
 #[cfg(target_arch = "x86_64")]
-dense_entry!(dense_avx2, "avx2", avx2::Avx2);
+dense_entry!(dense_avx2, sums_avx2, "avx2", avx2::Avx2);
 #[cfg(target_arch = "x86_64")]
 depthwise_entry!(depthwise_avx2, "avx2", sliding::depthwise, avx2::Avx2);
 #[cfg(target_arch = "x86_64")]
 dense_entry!(
     dense_vnni,
+    sums_vnni,
     "avx2,avx512f,avx512bw,avx512vl,avx512vnni",
     vnni::Vnni
 );
@@ -325,11 +398,16 @@ depthwise_entry!(
     vnni::Vnni
 );
 #[cfg(target_arch = "aarch64")]
-dense_entry!(dense_neon, "neon", neon::Neon);
+dense_entry!(dense_neon, sums_neon, "neon", neon::Neon);
 #[cfg(target_arch = "aarch64")]
-dense_entry!(dense_dotprod, "neon,dotprod", dotprod::DotProd);
+dense_entry!(
+    dense_dotprod,
+    sums_dotprod,
+    "neon,dotprod",
+    dotprod::DotProd
+);
 #[cfg(target_arch = "aarch64")]
-dense_entry!(dense_i8mm, "neon,dotprod,i8mm", i8mm::I8mm);
+dense_entry!(dense_i8mm, sums_i8mm, "neon,dotprod,i8mm", i8mm::I8mm);
 #[cfg(target_arch = "aarch64")]
 depthwise_entry!(depthwise_neon, "neon", sliding::depthwise, neon::Neon);
 #[cfg(target_arch = "aarch64")]

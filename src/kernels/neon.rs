@@ -18,6 +18,7 @@ pub(super) type Sums = [int32x4_t; 4];
 
 impl Tile for Neon {
     const ROWS: usize = ROWS;
+    type Sums = [Sums; ROWS];
 
     #[inline(always)]
     unsafe fn pack(rows: *const i8, count: usize, depth: usize, panel: *mut i8) {
@@ -36,14 +37,12 @@ impl Tile for Neon {
     }
 
     #[inline(always)]
-    unsafe fn dense<const SELECT: bool, const RESIDUAL: bool>(
+    unsafe fn sums(
         panel: *const i8,
         depth: usize,
         weights: *const i8,
         start: *const i32,
-        lanes: Lanes<'_>,
-        target: Target,
-    ) {
+    ) -> [Sums; ROWS] {
         // SAFETY: the caller has the instruction set and vouches for the reads: those of one of
         // four quads of channels are a quarter of all.
         unsafe {
@@ -54,8 +53,24 @@ impl Tile for Neon {
                     sums[q] = partial;
                 }
             }
-            finish_rows::<SELECT, RESIDUAL, ROWS>(sums, lanes, target);
+            sums
         }
+    }
+
+    #[inline(always)]
+    unsafe fn requantise<const SELECT: bool, const RESIDUAL: bool>(
+        sums: [Sums; ROWS],
+        lanes: Lanes<'_>,
+        target: Target,
+    ) {
+        // SAFETY: passed on.
+        unsafe { finish_rows::<SELECT, RESIDUAL, ROWS>(sums, lanes, target) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(sums: [Sums; ROWS], output: *mut i32, stride: usize) {
+        // SAFETY: passed on.
+        unsafe { store_rows(sums, output, stride) }
     }
 }
 
@@ -162,6 +177,24 @@ pub(super) unsafe fn finish_rows<const SELECT: bool, const RESIDUAL: bool, const
             let (output, added) = target.row(row);
             let high = half::<SELECT, RESIDUAL>([a, b], &tables, added.wrapping_add(8));
             vst1q_s8(output, vqshrn_high_n_s16::<5>(low, high));
+        }
+    }
+}
+
+/// Writes the sums of a step of a dense layer as they are, pixels `stride` values apart.
+///
+/// # Safety
+/// The machine has NEON; `output` is good for `ROWS` pixels of 16 values.
+#[inline(always)]
+pub(super) unsafe fn store_rows<const ROWS: usize>(
+    sums: [Sums; ROWS],
+    output: *mut i32,
+    stride: usize,
+) {
+    for (row, sums) in sums.into_iter().enumerate() {
+        for (q, sums) in sums.into_iter().enumerate() {
+            // SAFETY: passed on.
+            unsafe { vst1q_s32(output.add(row * stride + 4 * q), sums) };
         }
     }
 }

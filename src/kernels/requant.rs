@@ -151,6 +151,23 @@ impl Requant {
         requant
     }
 
+    /// That of a layer whose sums are wanted as they are: it adds `bias` and nothing else.
+    pub(super) fn sums(bias: &[i32]) -> Requant {
+        let mut tables = vec![Table::default(); bias.len().div_ceil(LANES)];
+        for (table, bias) in tables.iter_mut().zip(bias.chunks(LANES)) {
+            table.bias[..bias.len()].copy_from_slice(bias);
+        }
+        Requant {
+            channels: bias.len(),
+            tables,
+            select: false,
+            offset: 0,
+            low: i8::MIN,
+            high: i8::MAX,
+            residual: None,
+        }
+    }
+
     /// Output channels.
     pub fn channels(&self) -> usize {
         self.channels

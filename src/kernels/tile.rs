@@ -34,29 +34,45 @@ impl<'a> Lanes<'a> {
 pub(super) trait Tile {
     /// Pixels of one step, [`MOST_ROWS`] at most.
     const ROWS: usize;
+    /// The sums of one step.
+    type Sums;
 
     /// Brings `count` rows of `depth` values, one after the other, into the order in which
-    /// [`Tile::dense`] reads them; the last stands for those that lack to [`Tile::ROWS`].
+    /// [`Tile::sums`] reads them; the last stands for those that lack to [`Tile::ROWS`].
     ///
     /// # Safety
     /// `rows` is good for `count * depth` bytes, `panel` for `ROWS * depth`; `count` is positive,
     /// `depth` a positive multiple of 16.
     unsafe fn pack(rows: *const i8, count: usize, depth: usize, panel: *mut i8);
 
-    /// One step: [`Tile::ROWS`] pixels, [`LANES`] outputs.
+    /// The sums of one step: [`Tile::ROWS`] pixels, [`LANES`] outputs.
     ///
     /// # Safety
     /// `panel` holds what [`Tile::pack`] made of rows of `depth` values; `weights` is good for
     /// `depth * LANES` bytes; `start` lies in [`Isa::start`](super::Isa::start) at the step's
-    /// channels; `target` is good for `ROWS` pixels of [`LANES`] bytes.
-    unsafe fn dense<const SELECT: bool, const RESIDUAL: bool>(
+    /// channels.
+    unsafe fn sums(
         panel: *const i8,
         depth: usize,
         weights: *const i8,
         start: *const i32,
+    ) -> Self::Sums;
+
+    /// Makes bytes of the sums of one step.
+    ///
+    /// # Safety
+    /// `target` is good for `ROWS` pixels of [`LANES`] bytes.
+    unsafe fn requantise<const SELECT: bool, const RESIDUAL: bool>(
+        sums: Self::Sums,
         lanes: Lanes<'_>,
         target: Target,
     );
+
+    /// Writes the sums of one step as they are, pixels `stride` values apart.
+    ///
+    /// # Safety
+    /// `output` is good for `ROWS` pixels of [`LANES`] values.
+    unsafe fn store(sums: Self::Sums, output: *mut i32, stride: usize);
 }
 
 /// Where the results of a step go, and what is added to them: pixels that lie `stride` bytes apart.
@@ -188,7 +204,8 @@ pub(super) unsafe fn dense<T: Tile, const SELECT: bool, const RESIDUAL: bool>(
                 } else {
                     target
                 };
-                T::dense::<SELECT, RESIDUAL>(panel, depth, weights, start, lanes, to);
+                let sums = T::sums(panel, depth, weights, start);
+                T::requantise::<SELECT, RESIDUAL>(sums, lanes, to);
                 if lacks {
                     spare.give(target, here, lanes_here);
                 }
@@ -197,6 +214,44 @@ pub(super) unsafe fn dense<T: Tile, const SELECT: bool, const RESIDUAL: bool>(
             start = start.wrapping_add(step);
             target.output = target.output.wrapping_add(LANES);
             target.added = target.added.wrapping_add(LANES);
+        }
+    }
+}
+
+/// The sums of a dense layer on rows as in [`dense`], [`LANES`] times so many blocks of outputs for each
+/// of so many rows that they fill whole steps.
+///
+/// # Safety
+/// The machine has the instruction set of `T`.
+#[inline(always)]
+pub(super) unsafe fn sums<T: Tile>(
+    layer: &Dense,
+    rows: &[i8],
+    output: &mut Vec<i32>,
+    panel: &mut Vec<i8>,
+) {
+    let depth = layer.depth;
+    let count = rows.len() / depth;
+    let blocks = layer.requant.tables.len();
+    let stride = blocks * LANES;
+    assert!(rows.len() == count * depth && layer.weights.len() == stride * depth);
+    assert!(layer.start.len().is_multiple_of(stride));
+    let step = layer.start.len() / blocks;
+    output.resize(count.next_multiple_of(T::ROWS) * stride, 0);
+    panel.resize(T::ROWS * depth, 0);
+    for (first, output) in output.chunks_exact_mut(T::ROWS * stride).enumerate() {
+        let rows = &rows[first * T::ROWS * depth..];
+        let here = T::ROWS.min(rows.len() / depth);
+        // SAFETY: `here` rows are left; the panel was made for them, weights and starts are those of
+        // all blocks, and the output is good for a step of all blocks.
+        unsafe {
+            T::pack(rows.as_ptr(), here, depth, panel.as_mut_ptr());
+            for block in 0..blocks {
+                let weights = layer.weights.as_ptr().add(block * LANES * depth);
+                let start = layer.start.as_ptr().add(block * step);
+                let sums = T::sums(panel.as_ptr(), depth, weights, start);
+                T::store(sums, output.as_mut_ptr().add(block * LANES), stride);
+            }
         }
     }
 }

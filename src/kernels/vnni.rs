@@ -16,6 +16,7 @@ pub(super) struct Vnni;
 
 impl Tile for Vnni {
     const ROWS: usize = ROWS;
+    type Sums = [__m512i; ROWS];
 
     #[inline(always)]
     unsafe fn pack(rows: *const i8, count: usize, depth: usize, panel: *mut i8) {
@@ -24,16 +25,14 @@ impl Tile for Vnni {
     }
 
     #[inline(always)]
-    unsafe fn dense<const SELECT: bool, const RESIDUAL: bool>(
+    unsafe fn sums(
         panel: *const i8,
         depth: usize,
         weights: *const i8,
         start: *const i32,
-        lanes: Lanes<'_>,
-        target: Target,
-    ) {
+    ) -> [__m512i; ROWS] {
         // SAFETY: the caller has the instruction set; reads stay below `ROWS * depth` in the panel
-        // and below `16 * depth` in the weights; the target is good for ROWS pixels.
+        // and below `16 * depth` in the weights.
         unsafe {
             let mut sums = [_mm512_loadu_si512(start.cast()); ROWS];
             let mut words = panel.cast::<i32>();
@@ -45,11 +44,31 @@ impl Tile for Vnni {
                 }
                 words = words.add(ROWS);
             }
+            sums
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn requantise<const SELECT: bool, const RESIDUAL: bool>(
+        sums: [__m512i; ROWS],
+        lanes: Lanes<'_>,
+        target: Target,
+    ) {
+        // SAFETY: the caller has the instruction set; the target is good for ROWS pixels.
+        unsafe {
             let tables = Self::tables(lanes);
             for (row, &sums) in sums.iter().enumerate() {
                 let (output, added) = target.row(row);
                 Self::finish::<SELECT, RESIDUAL>(sums, &tables, added, output);
             }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store(sums: [__m512i; ROWS], output: *mut i32, stride: usize) {
+        for (row, sums) in sums.into_iter().enumerate() {
+            // SAFETY: the caller has the instruction set and vouches for the output.
+            unsafe { _mm512_storeu_si512(output.add(row * stride).cast(), sums) }
         }
     }
 }

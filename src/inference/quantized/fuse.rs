@@ -13,6 +13,18 @@ use super::translate::{Bytes, Translator};
 use super::weights;
 use crate::kernels::{Dense, Depthwise, Epilogue, Requant, Residual, Shape, Sum, Window};
 
+/// The linear part of a layer in integers.
+pub(super) struct Integers {
+    pub(super) input: Bytes,
+    pub(super) window: Window,
+    /// In the order of the kernels.
+    pub(super) weights: Vec<i8>,
+    /// In units of the sum.
+    pub(super) bias: Vec<i32>,
+    /// What one of a channel's sum stands for.
+    pub(super) units: Vec<f64>,
+}
+
 impl Translator<'_> {
     /// The real-valued `outlet`, quantised, from a kernel.
     pub(super) fn quantized(
@@ -117,20 +129,15 @@ impl Translator<'_> {
         )
     }
 
+    /// The linear part of a layer in integers.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "a bias that does not fit saturates"
     )]
-    fn layer(
-        &mut self,
-        name: &str,
-        layer: &Layer,
-        encoding: Encoding,
-    ) -> TractResult<Option<Bytes>> {
-        let Some(input) = self.bytes(layer.linear.input)? else {
+    pub(super) fn integers(&mut self, linear: &Linear) -> TractResult<Option<Integers>> {
+        let Some(input) = self.bytes(linear.input)? else {
             return Ok(None);
         };
-        let linear = &layer.linear;
         let Some(window) = linear_window(linear, input.shape) else {
             return Ok(None);
         };
@@ -139,6 +146,55 @@ impl Translator<'_> {
         let Some(weights) = weights::recover(real.as_slice::<f32>()?, outputs) else {
             return Ok(None);
         };
+        // What one of a channel's sum stands for. A channel without weights has only its bias,
+        // which any fine unit can count.
+        let unit = |(step, bias): (&f64, &f32)| match *step {
+            0.0 => f64::from(bias.abs()) / 65536.0,
+            step => step * input.encoding.scale,
+        };
+        let units: Vec<f64> = weights.steps.iter().zip(&linear.bias).map(unit).collect();
+        let count = |(&bias, &unit): (&f32, &f64)| match unit {
+            0.0 => 0,
+            unit => (f64::from(bias) / unit).round() as i32,
+        };
+        let bias = linear.bias.iter().zip(&units).map(count).collect();
+        let channels = input.shape.channels;
+        let (taps, depthwise) = (
+            window.taps(),
+            linear.group == channels && outputs == channels,
+        );
+        let weights = match linear.group {
+            1 => channels_last(&weights.values, channels, taps),
+            _ if depthwise => channels_last(&weights.values, outputs, taps),
+            _ => return Ok(None),
+        };
+        Ok(Some(Integers {
+            input,
+            window,
+            weights,
+            bias,
+            units,
+        }))
+    }
+
+    fn layer(
+        &mut self,
+        name: &str,
+        layer: &Layer,
+        encoding: Encoding,
+    ) -> TractResult<Option<Bytes>> {
+        let linear = &layer.linear;
+        let Some(integers) = self.integers(linear)? else {
+            return Ok(None);
+        };
+        let Integers {
+            input,
+            window,
+            weights,
+            bias,
+            units,
+        } = integers;
+        let outputs = bias.len();
         let mut terms = tvec!(input);
         let mut residual = None;
         if let Some(outlet) = layer.residual {
@@ -161,18 +217,6 @@ impl Translator<'_> {
             });
             terms.push(bytes);
         }
-        // What one of a channel's sum stands for. A channel without weights has only its bias,
-        // which any fine unit can count.
-        let unit = |(step, bias): (&f64, &f32)| match *step {
-            0.0 => f64::from(bias.abs()) / 65536.0,
-            step => step * input.encoding.scale,
-        };
-        let units: Vec<f64> = weights.steps.iter().zip(&linear.bias).map(unit).collect();
-        let count = |(&bias, &unit): (&f32, &f64)| match unit {
-            0.0 => 0,
-            unit => (f64::from(bias) / unit).round() as i32,
-        };
-        let bias: Vec<i32> = linear.bias.iter().zip(&units).map(count).collect();
         let slope = match &layer.slope {
             Some(s) if s.len() == 1 => Some(vec![s[0]; outputs]),
             Some(s) if s.len() != outputs => return Ok(None),
@@ -198,13 +242,9 @@ impl Translator<'_> {
         let zero = input.encoding.zero;
         let inputs = input.shape.channels;
         let kernel = if linear.group == 1 {
-            let packed = channels_last(&weights.values, inputs, taps);
-            Kernel::Dense(Dense::new(isa, window, inputs, &packed, zero, requant))
-        } else if linear.group == inputs && outputs == inputs {
-            let packed = channels_last(&weights.values, outputs, taps);
-            Kernel::Depthwise(Depthwise::new(isa, window, &packed, zero, requant))
+            Kernel::Dense(Dense::new(isa, window, inputs, &weights, zero, requant))
         } else {
-            return Ok(None);
+            Kernel::Depthwise(Depthwise::new(isa, window, &weights, zero, requant))
         };
         self.wire(
             name,

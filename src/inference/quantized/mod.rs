@@ -3,15 +3,16 @@
 //! tract runs a quantised ONNX model (`QuantizeLinear`/`DequantizeLinear` pairs around every
 //! operation) in floating point. This module rewrites such a model after it is loaded: what stands
 //! between two quantised tensors becomes one operation on bytes, channels last, that the integer
-//! kernels execute. Nothing that is not understood is lost: it stays with tract, with conversions
-//! at the border.
+//! kernels execute. What is integers from the image to the outputs then runs as a [`Program`] over one
+//! arena. Nothing that is not understood is lost: it stays with tract, with conversions at the border.
 
 mod encoding;
 mod enlarge;
-mod entrance;
 mod fuse;
+mod heads;
 mod ops;
 mod pattern;
+mod program;
 #[cfg(test)]
 mod tests;
 mod translate;
@@ -22,7 +23,7 @@ use std::sync::OnceLock;
 
 use tract_onnx::prelude::*;
 
-pub(crate) use entrance::take_bytes;
+pub(crate) use program::Program;
 
 use crate::kernels::{Isa, Kernels};
 

@@ -42,7 +42,7 @@ pub(super) struct Quantized {
 }
 
 impl Quantized {
-    fn run(&self, inputs: &[&[i8]], output: &mut [i8], scratch: &mut Scratch) {
+    pub(super) fn run(&self, inputs: &[&[i8]], output: &mut [i8], scratch: &mut Scratch) {
         let second = inputs.get(1).copied();
         match &*self.kernel {
             Kernel::Dense(layer) => {

@@ -193,7 +193,7 @@ fn activated(model: &TypedModel, outlet: OutletId, added: bool) -> TractResult<O
 }
 
 /// The convolution or matrix product whose result is `outlet`.
-fn linear(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Linear>> {
+pub(super) fn linear(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Linear>> {
     let node = model.node(outlet.node);
     if let Some(conv) = node.op_as::<Conv>() {
         return convolution(model, node, conv);

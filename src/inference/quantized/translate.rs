@@ -68,7 +68,11 @@ impl Translator<'_> {
             return Ok(wire);
         }
         let node = self.old.node(outlet.node);
-        if let Some(wire) = self.dequantize(node)? {
+        let kernel = match self.dequantize(node)? {
+            Some(wire) => Some(wire),
+            None => self.head(node)?,
+        };
+        if let Some(wire) = kernel {
             self.plain.insert(outlet, wire);
             return Ok(wire);
         }
@@ -120,7 +124,12 @@ impl Translator<'_> {
     }
 
     /// Brings `wire` from channels last to the shape of `fact`.
-    fn restore(&mut self, name: &str, wire: OutletId, fact: &TypedFact) -> TractResult<OutletId> {
+    pub(super) fn restore(
+        &mut self,
+        name: &str,
+        wire: OutletId,
+        fact: &TypedFact,
+    ) -> TractResult<OutletId> {
         let mut wire = wire;
         let shape = self.new.outlet_fact(wire)?.shape.to_tvec();
         if shape[1..3].iter().any(|d| !d.is_one()) {
