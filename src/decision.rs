@@ -4,9 +4,10 @@
 //! once per visit what came of it. It reads no clock, touches no device and publishes nothing.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::face::{FaceBox, Presentation, Quality, QualityReason, TrackId};
+use crate::face::{FaceBox, Presentation, Quality, QualityReason, QualityReasons, TrackId};
 use crate::gallery::{Candidate, Match};
 
 /// When evidence suffices.
@@ -41,7 +42,7 @@ pub struct Observation {
 #[derive(Clone, Debug)]
 pub enum Evidence {
     /// The quality gate refused the face.
-    Refused(Vec<QualityReason>),
+    Refused(QualityReasons),
     /// The face was compared with the gallery.
     Compared(Match),
 }
@@ -86,7 +87,7 @@ pub struct Decision {
 /// What a compared frame votes for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Vote {
-    Subject(String),
+    Subject(Arc<str>),
     Ambiguous,
     Nobody,
 }
@@ -107,7 +108,7 @@ struct Visit {
     best: Option<Observation>,
     last: Option<Observation>,
     unknown: bool,
-    matched: Option<String>,
+    matched: Option<Arc<str>>,
 }
 
 /// Decides over visits.
@@ -116,7 +117,7 @@ pub struct Decider {
     rules: DecisionRules,
     visits: HashMap<TrackId, Visit>,
     /// When each subject was last recognised.
-    recognised: HashMap<String, Duration>,
+    recognised: HashMap<Arc<str>, Duration>,
 }
 
 impl Decider {
@@ -186,7 +187,7 @@ impl Decider {
                 Some(decided(
                     track,
                     Outcome::Match,
-                    Some(subject),
+                    Some(subject.to_string()),
                     reasons,
                     compared,
                     observation,

@@ -121,9 +121,9 @@ pub fn nobody_else(
 ) -> Result<(), EnrolmentError> {
     for template in templates {
         let found = gallery.search(template)?;
-        if let Some(other) = found.accepted().filter(|best| best.subject != subject) {
+        if let Some(other) = found.accepted().filter(|best| *best.subject != *subject) {
             return Err(EnrolmentError::Known {
-                subject: other.subject.clone(),
+                subject: other.subject.to_string(),
                 similarity: other.similarity,
                 threshold: found.threshold,
             });

@@ -4,12 +4,15 @@
 //! measures how long the stages take.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
 
 use crate::decision::{Decider, Decision, DecisionRules, Evidence, Observation};
 use crate::face::{
-    AlignedFace, Detection, Detector, Embedder, Fusion, FusionRules, Liveness, Presentation,
-    Quality, QualityLimits, QualityReason, TrackId, Tracker,
+    AlignedFace, Detection, Detector, Embedder, Embedding, Fusion, FusionRules, Liveness,
+    Presentation, Quality, QualityLimits, QualityReason, QualityReasons, TrackId, Tracker,
 };
 use crate::gallery::{Gallery, Match, ModelMismatch, Template, Verification};
 use crate::image::{Frame, ImageError, Motion, PixelFormat, RgbImage, decode};
@@ -52,7 +55,7 @@ pub struct SeenFace {
     /// What the gate measured.
     pub quality: Quality,
     /// Why it was not compared; empty when it was.
-    pub refusals: Vec<QualityReason>,
+    pub refusals: QualityReasons,
     /// The comparison with everybody (1:N).
     pub comparison: Option<Match>,
     /// The comparison with the subject that is claimed (1:1).
@@ -65,7 +68,7 @@ pub struct SeenFace {
 #[derive(Clone, Debug, Default)]
 pub struct Step {
     /// Every face.
-    pub faces: Vec<SeenFace>,
+    pub faces: SmallVec<[SeenFace; 2]>,
     /// What was decided.
     pub decisions: Vec<Decision>,
     /// Nothing had moved and nobody was followed, so that nobody was looked for.
@@ -98,10 +101,10 @@ pub struct Pipeline {
     tracker: Tracker,
     decider: Decider,
     /// The subject that faces are compared with besides.
-    claimed: Option<String>,
+    claimed: Option<Arc<str>>,
     /// The frames of each visit, apart by the subject that they were taken for: a picture of
     /// somebody does not profit from the face of whoever holds it.
-    presentations: HashMap<TrackId, HashMap<Option<String>, Fusion>>,
+    presentations: HashMap<TrackId, HashMap<Option<Arc<str>>, Fusion>>,
     motion: Motion,
     /// When a frame was last looked at, by the time of the frames.
     looked_at: Option<Duration>,
@@ -110,6 +113,7 @@ pub struct Pipeline {
     rested_at: Option<Duration>,
     image: RgbImage,
     aligned: AlignedFace,
+    probe: Template,
 }
 
 impl Pipeline {
@@ -122,6 +126,7 @@ impl Pipeline {
         rules: DecisionRules,
         visit_gap: Duration,
     ) -> Self {
+        let probe = Template::new(&Embedding::default(), gallery.model_id().clone());
         Self {
             detector,
             embedder,
@@ -137,6 +142,7 @@ impl Pipeline {
             rested_at: None,
             image: RgbImage::default(),
             aligned: AlignedFace::default(),
+            probe,
         }
     }
 
@@ -155,7 +161,7 @@ impl Pipeline {
 
     /// Compares faces with this subject besides (1:1), from the next frame on.
     pub fn claim(&mut self, subject: Option<String>) {
-        self.claimed = subject;
+        self.claimed = subject.map(Arc::from);
     }
 
     /// Takes one frame from its bytes to decisions. `frame.captured_at` is the time that counts.
@@ -270,7 +276,7 @@ impl Pipeline {
         let quality = Quality::measure(&detection, &self.aligned, size);
         let mut refusals = quality.refusals(&self.limits);
         if !upright {
-            refusals = vec![QualityReason::TurnedAside];
+            refusals = QualityReasons::from_elem(QualityReason::TurnedAside, 1);
         }
         timings.align += watch.lap();
         let mut face = SeenFace {
@@ -283,12 +289,11 @@ impl Pipeline {
             presentation: None,
         };
         if face.refusals.is_empty() {
-            let embedding = self.embedder.embed(&self.aligned)?;
+            self.probe.set(self.embedder.embed(&self.aligned)?);
             timings.embed += watch.lap();
-            let probe = Template::new(&embedding, self.gallery.model_id().clone());
-            face.comparison = Some(self.gallery.search(&probe)?);
+            face.comparison = Some(self.gallery.search(&self.probe)?);
             if let Some(subject) = &self.claimed {
-                face.verification = self.gallery.compare(&probe, subject)?;
+                face.verification = self.gallery.compare(&self.probe, subject)?;
             }
             timings.search += watch.lap();
             face.presentation = self.judge_presentation(&face)?;

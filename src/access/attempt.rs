@@ -43,7 +43,7 @@ impl Attempt {
             .as_ref()
             .is_some_and(Verification::is_accepted);
         let accepted = face.comparison.as_ref().and_then(Match::accepted);
-        (self.claimed && verified) || accepted.is_some_and(|c| c.subject == self.subject)
+        (self.claimed && verified) || accepted.is_some_and(|c| *c.subject == *self.subject)
     }
 
     /// Whom a frame of the challenge shows. A face that looks ahead has to be as like as ever; one
@@ -54,7 +54,7 @@ impl Attempt {
         };
         let best = comparison.best.as_ref();
         let held = best
-            .is_some_and(|c| c.subject == self.subject && c.similarity >= rules.hold_similarity);
+            .is_some_and(|c| *c.subject == *self.subject && c.similarity >= rules.hold_similarity);
         let turned = face.quality.yaw.abs() > rules.challenge.front_yaw;
         match (self.is_shown_by(face), held, turned) {
             (true, ..) | (_, true, true) => Person::Same,

@@ -22,9 +22,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let face = face_of(&args.photo, &mut extractor)?;
     let found = gallery.search(&Template::new(&face.embedding, id))?;
     let accepted = found.accepted();
-    let of = |c: &Candidate| json!({ "subject": c.subject, "similarity": c.similarity });
+    let of = |c: &Candidate| json!({ "subject": &*c.subject, "similarity": c.similarity });
     let answer = json!({
-        "subject": accepted.map(|c| &c.subject),
+        "subject": accepted.map(|c| &*c.subject),
         "similarity": found.best.as_ref().map(|c| c.similarity),
         "threshold": found.threshold,
         "runner_up": found.runner_up.as_ref().map(of),
@@ -35,7 +35,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
                 format!("{} {:.3}", c.subject, c.similarity)
             })
         };
-        let who = accepted.map_or("nobody who is known", |c| &c.subject);
+        let who = accepted.map_or("nobody who is known", |c| &*c.subject);
         format!(
             "{who}: most similar {}, then {}, threshold {:.3}",
             near(&found.best),

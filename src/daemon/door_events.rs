@@ -88,7 +88,7 @@ impl EventMaker {
             return event;
         };
         let best = face.comparison.as_ref().and_then(|c| c.best.as_ref());
-        let searched = best.filter(|best| Some(&best.subject) == case.subject.as_ref());
+        let searched = best.filter(|best| Some(&*best.subject) == case.subject.as_deref());
         let threshold = face.comparison.as_ref().map(|c| c.threshold);
         (event.similarity, event.threshold) = match (face.verification, case.claimed) {
             (Some(verification), true) => {

@@ -82,7 +82,7 @@ impl EventMaker {
             similarity: best.map(|c| c.similarity),
             threshold: comparison.map(|c| c.threshold),
             runner_up: runner_up.map(|c| RunnerUp {
-                subject_id: c.subject.clone(),
+                subject_id: c.subject.to_string(),
                 similarity: c.similarity,
             }),
             gallery_size: u32::try_from(gallery_size).ok(),

@@ -30,7 +30,11 @@ fn observation(frame: char) -> Observation {
         'B' => compared(candidate("B", 0.7), None),
         'a' => compared(candidate("A", 0.8), candidate("B", 0.78)),
         '.' => compared(candidate("A", 0.3), candidate("B", 0.2)),
-        _ => Evidence::Refused(vec![QualityReason::TooDark, QualityReason::TooSmall]),
+        _ => Evidence::Refused(
+            [QualityReason::TooDark, QualityReason::TooSmall]
+                .into_iter()
+                .collect(),
+        ),
     };
     Observation {
         face: FaceBox::default(),

@@ -1,10 +1,17 @@
 //! Finding faces: a YuNet-style network, its boxes and five landmarks.
 
+use smallvec::SmallVec;
+
 use crate::image::{Fit, Point, RgbImage};
 use crate::inference::{DetectionSpec, ModelError, ModelFile, Network, Outputs, Report};
 
-/// Cell sizes of the network's three grids, in pixels of its input.
-const STRIDES: [usize; 3] = [8, 16, 32];
+/// Cell sizes of the network's three grids, in pixels of its input, and the outputs for scores (two), boxes
+/// and landmarks.
+const GRIDS: [(usize, [&str; 4]); 3] = [
+    (8, ["cls_8", "obj_8", "bbox_8", "kps_8"]),
+    (16, ["cls_16", "obj_16", "bbox_16", "kps_16"]),
+    (32, ["cls_32", "obj_32", "bbox_32", "kps_32"]),
+];
 /// Both sides of the network's input are multiples of this.
 const STEP: usize = 32;
 /// Input sizes for which a planned network is kept.
@@ -46,8 +53,11 @@ impl FaceBox {
 /// on the left of the image. Pixels.
 pub type Landmarks = [Point; 5];
 
+/// The faces of a frame, the surest first. A few take no memory of their own.
+pub type Detections = SmallVec<[Detection; 4]>;
+
 /// A face that was found.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Detection {
     /// Where.
     pub face: FaceBox,
@@ -75,6 +85,8 @@ pub struct Detector {
     networks: Vec<Network>,
     fit: Fit,
     canvas: RgbImage,
+    /// Boxes before suppression.
+    found: Vec<Detection>,
 }
 
 impl Detector {
@@ -95,6 +107,7 @@ impl Detector {
             networks: Vec::new(),
             fit,
             canvas,
+            found: Vec::new(),
         };
         let (width, height) = (
             detector.model.spec.input.width,
@@ -124,7 +137,7 @@ impl Detector {
         clippy::cast_sign_loss,
         reason = "image sides are far below 2^24"
     )]
-    pub fn detect(&mut self, image: &RgbImage) -> Result<Vec<Detection>, ModelError> {
+    pub fn detect(&mut self, image: &RgbImage) -> Result<Detections, ModelError> {
         let longest = image.width().max(image.height());
         let scale = (self.settings.max_side as f32 / longest as f32).min(1.0);
         let scaled = |side: usize| ((side as f32 * scale).round() as usize).max(1);
@@ -134,13 +147,14 @@ impl Detector {
         self.fit.fit(image, width, height, &mut self.canvas);
         self.plan(size)?;
         let Some(network) = self.networks.last_mut() else {
-            return Ok(Vec::new());
+            return Ok(Detections::new());
         };
         let outputs = network.run(&self.canvas)?;
         let least = self.settings.score.unwrap_or(self.spec.score);
-        let mut found = decode(&outputs, size, least)?;
-        suppress(&mut found, self.spec.nms_iou);
-        for detection in &mut found {
+        self.found.clear();
+        decode(&outputs, size, least, &mut self.found)?;
+        let mut kept = suppress(&mut self.found, self.spec.nms_iou);
+        for detection in &mut kept {
             let FaceBox {
                 x,
                 y,
@@ -156,7 +170,7 @@ impl Detector {
                 .chain(points)
                 .for_each(|v| *v /= scale);
         }
-        Ok(found)
+        Ok(kept)
     }
 
     /// Puts the network for `size` last.
@@ -183,15 +197,13 @@ fn decode(
     outputs: &Outputs<'_>,
     (width, height): (usize, usize),
     least: f32,
-) -> Result<Vec<Detection>, ModelError> {
-    let mut found = Vec::new();
-    for stride in STRIDES {
+    found: &mut Vec<Detection>,
+) -> Result<(), ModelError> {
+    for (stride, [cls, obj, bbox, kps]) in GRIDS {
         let (columns, rows) = (width / stride, height / stride);
-        let grid = |name: &str, depth: usize| {
-            outputs.get_sized(&format!("{name}_{stride}"), columns * rows * depth)
-        };
-        let (cls, obj) = (grid("cls", 1)?, grid("obj", 1)?);
-        let (bbox, kps) = (grid("bbox", 4)?, grid("kps", 10)?);
+        let grid = |name, depth| outputs.get_sized(name, columns * rows * depth);
+        let (cls, obj) = (grid(cls, 1)?, grid(obj, 1)?);
+        let (bbox, kps) = (grid(bbox, 4)?, grid(kps, 10)?);
         for cell in 0..columns * rows {
             let score = (cls[cell].clamp(0.0, 1.0) * obj[cell].clamp(0.0, 1.0)).sqrt();
             if score < least || score.is_nan() {
@@ -205,7 +217,7 @@ fn decode(
             found.extend(face_of(corner, stride as f32, score, b, k));
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// What the cell at `corner` says with four numbers of the box and ten of the landmarks; none where it
@@ -235,24 +247,24 @@ fn face_of(corner: Point, stride: f32, score: f32, b: &[f32], k: &[f32]) -> Opti
 /// Boxes that overlap this much speak of the same face.
 const SAME_FACE: f32 = 0.6;
 
-/// Non-maximum suppression: sorts by falling score and drops every box that overlaps a surer one
+/// Non-maximum suppression: sorts by falling score and leaves out every box that overlaps a surer one
 /// by more than `limit`. A face that stays gets the mean landmarks of all boxes that speak of it,
 /// weighted by score: several cells see each face, and their errors differ.
-fn suppress(found: &mut Vec<Detection>, limit: f32) {
-    found.sort_by(|a, b| b.score.total_cmp(&a.score));
-    let mut kept: Vec<Detection> = Vec::new();
+fn suppress(found: &mut [Detection], limit: f32) -> Detections {
+    found.sort_unstable_by(|a, b| b.score.total_cmp(&a.score));
+    let mut kept = Detections::new();
     for candidate in &*found {
         if kept
             .iter()
             .all(|k| k.face.overlap(&candidate.face) <= limit)
         {
-            kept.push(candidate.clone());
+            kept.push(*candidate);
         }
     }
     for detection in &mut kept {
         detection.landmarks = agreed(detection, found);
     }
-    *found = kept;
+    kept
 }
 
 /// The mean landmarks of all boxes in `found` that speak of the face of `detection`.
@@ -348,8 +360,8 @@ mod tests {
             face(30.0, 0.8),
             face(2.0, 0.6),
         ];
-        suppress(&mut found, 0.3);
-        let left: Vec<_> = found.iter().map(|d| (d.face.x, d.score)).collect();
+        let kept = suppress(&mut found, 0.3);
+        let left: Vec<_> = kept.iter().map(|d| (d.face.x, d.score)).collect();
         assert_eq!(left, [(1.0, 0.9), (30.0, 0.8)]);
     }
 
@@ -364,7 +376,7 @@ mod tests {
             seen(1.0, 0.25, 8.0),
             seen(4.0, 0.25, 99.0),
         ];
-        suppress(&mut found, 0.3);
-        assert_eq!(found[0].landmarks, [Point { x: 5.0, y: 1.0 }; 5]);
+        let kept = suppress(&mut found, 0.3);
+        assert_eq!(kept[0].landmarks, [Point { x: 5.0, y: 1.0 }; 5]);
     }
 }

@@ -10,6 +10,7 @@ pub struct Embedder {
     spec: ModelSpec,
     network: Network,
     size: usize,
+    embedding: Embedding,
 }
 
 impl Embedder {
@@ -37,6 +38,7 @@ impl Embedder {
             spec,
             network,
             size,
+            embedding: Embedding::default(),
         };
         embedder.embed(&AlignedFace::default())?;
         Ok(embedder)
@@ -46,9 +48,11 @@ impl Embedder {
     ///
     /// # Errors
     /// What the network says.
-    pub fn embed(&mut self, face: &AlignedFace) -> Result<Embedding, ModelError> {
+    pub fn embed(&mut self, face: &AlignedFace) -> Result<&Embedding, ModelError> {
         let outputs = self.network.run(face.image())?;
-        Ok(Embedding::new(outputs.single(self.size)?.to_vec()))
+        let values = outputs.single(self.size)?;
+        self.embedding.set(values.iter().copied());
+        Ok(&self.embedding)
     }
 
     /// Name of the model.

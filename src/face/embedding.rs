@@ -1,18 +1,30 @@
 //! The embedding: where a face lies on the unit sphere.
 
 /// A face as the network sees it: a vector of unit length.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Embedding(Vec<f32>);
 
 impl Embedding {
     /// Scales `values` to unit length. A vector of zeros, which no network gives for a face, stays
     /// as it is and is similar to nothing.
-    pub fn new(mut values: Vec<f32>) -> Self {
-        let norm = values.iter().map(|v| v * v).sum::<f32>().sqrt();
+    pub fn new(values: Vec<f32>) -> Self {
+        let mut embedding = Self(values);
+        embedding.scale();
+        embedding
+    }
+
+    /// Becomes that of `values`, in the memory that it has.
+    pub(crate) fn set(&mut self, values: impl IntoIterator<Item = f32>) {
+        self.0.clear();
+        self.0.extend(values);
+        self.scale();
+    }
+
+    fn scale(&mut self) {
+        let norm = self.0.iter().map(|v| v * v).sum::<f32>().sqrt();
         if norm > 0.0 {
-            values.iter_mut().for_each(|v| *v /= norm);
+            self.0.iter_mut().for_each(|v| *v /= norm);
         }
-        Self(values)
     }
 
     /// The components.

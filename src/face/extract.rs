@@ -57,9 +57,9 @@ impl FaceExtractor {
         }
         let wide = |d: &&Detection| d.face.width >= BACKGROUND * best.face.width;
         Ok(Some(ExtractedFace {
-            detection: best.clone(),
+            detection: *best,
             quality: Quality::measure(best, &self.aligned, size),
-            embedding: self.embedder.embed(&self.aligned)?,
+            embedding: self.embedder.embed(&self.aligned)?.clone(),
             others: found.iter().filter(wide).count() - 1,
         }))
     }

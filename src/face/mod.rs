@@ -13,10 +13,10 @@ mod quality;
 mod track;
 
 pub use align::{AlignedFace, SIDE};
-pub use detect::{Detection, Detector, DetectorSettings, FaceBox, Landmarks};
+pub use detect::{Detection, Detections, Detector, DetectorSettings, FaceBox, Landmarks};
 pub use embed::Embedder;
 pub use embedding::Embedding;
 pub use extract::{ExtractedFace, FaceExtractor};
 pub use liveness::{Fusion, FusionRules, Liveness, Presentation, PresentationVerdict};
-pub use quality::{Quality, QualityLimits, QualityReason};
+pub use quality::{Quality, QualityLimits, QualityReason, QualityReasons};
 pub use track::{TrackId, Tracker};

@@ -4,6 +4,8 @@
 //! of the plane of eyes and mouth by [`NOSE_DEPTH`] of the distance between the eyes. They are
 //! good to some ten degrees, which is enough to refuse a profile.
 
+use smallvec::SmallVec;
+
 use super::align::{AlignedFace, SIDE, TEMPLATE};
 use super::detect::Detection;
 use crate::image::Point;
@@ -76,6 +78,9 @@ pub enum QualityReason {
     CutOff,
 }
 
+/// Reasons of one frame, in their order; they take no memory of their own.
+pub type QualityReasons = SmallVec<[QualityReason; 8]>;
+
 impl QualityReason {
     /// The word that events carry.
     pub const fn word(self) -> &'static str {
@@ -123,7 +128,7 @@ impl Quality {
     }
 
     /// Every limit that the face breaks; none when it may be compared.
-    pub fn refusals(&self, limits: &QualityLimits) -> Vec<QualityReason> {
+    pub fn refusals(&self, limits: &QualityLimits) -> QualityReasons {
         use QualityReason::{
             CutOff, Nodded, Tilted, TooBlurred, TooBright, TooDark, TooSmall, TurnedAside,
         };
@@ -202,7 +207,10 @@ fn angles(landmarks: &[Point; 5]) -> (f32, f32, f32) {
 fn detail(aligned: &AlignedFace) -> (f32, f32) {
     const FROM: usize = SIDE / 5;
     const TO: usize = SIDE - FROM;
-    let luma: Vec<f32> = aligned.image().luma().map(f32::from).collect();
+    let mut luma = [0.0; SIDE * SIDE];
+    for (to, value) in luma.iter_mut().zip(aligned.image().luma()) {
+        *to = f32::from(value);
+    }
     // A binomial 3 x 3 filter takes the sensor's noise away before the Laplacian multiplies it.
     let smooth = |x: usize, y: usize| {
         let row = |y: usize| {
@@ -399,7 +407,7 @@ mod tests {
             ),
         ];
         for (quality, expected) in cases {
-            assert_eq!(quality.refusals(&limits), expected, "{quality:?}");
+            assert_eq!(quality.refusals(&limits)[..], expected, "{quality:?}");
         }
     }
 

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::detect::{Detection, FaceBox};
 
 /// Number of a track; never used twice while the program runs.
@@ -43,8 +45,8 @@ impl Tracker {
     }
 
     /// Assigns the faces of a frame taken at `now` to tracks, one for each face in their order.
-    pub fn follow(&mut self, found: &[Detection], now: Duration) -> Vec<TrackId> {
-        let mut pairs: Vec<(f32, usize, usize)> = Vec::new();
+    pub fn follow(&mut self, found: &[Detection], now: Duration) -> SmallVec<[TrackId; 4]> {
+        let mut pairs: SmallVec<[(f32, usize, usize); 16]> = SmallVec::new();
         for (t, track) in self.tracks.iter().enumerate() {
             for (d, detection) in found.iter().enumerate() {
                 let away = remoteness(&track.face, &detection.face);
@@ -53,16 +55,17 @@ impl Tracker {
                 }
             }
         }
-        pairs.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut of_track = vec![None; self.tracks.len()];
-        let mut of_face = vec![None; found.len()];
+        pairs.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+        let mut of_track: SmallVec<[Option<usize>; 4]> =
+            SmallVec::from_elem(None, self.tracks.len());
+        let mut of_face: SmallVec<[Option<usize>; 4]> = SmallVec::from_elem(None, found.len());
         for (_, t, d) in pairs {
             if of_track[t].is_none() && of_face[d].is_none() {
                 of_track[t] = Some(d);
                 of_face[d] = Some(t);
             }
         }
-        let mut ids = Vec::with_capacity(found.len());
+        let mut ids = SmallVec::with_capacity(found.len());
         for (detection, track) in found.iter().zip(of_face) {
             let face = detection.face;
             let id = match track {
@@ -139,20 +142,20 @@ mod tests {
     fn a_walking_face_keeps_its_track_and_two_faces_keep_apart() {
         let mut tracker = Tracker::new(at(10));
         let first = tracker.follow(&[face(0.0, 80.0), face(300.0, 90.0)], at(0));
-        assert_eq!(first, [TrackId(0), TrackId(1)]);
+        assert_eq!(first[..], [TrackId(0), TrackId(1)]);
         let swapped = tracker.follow(&[face(280.0, 92.0), face(40.0, 84.0)], at(1));
-        assert_eq!(swapped, [TrackId(1), TrackId(0)]);
-        assert_eq!(tracker.follow(&[face(80.0, 86.0)], at(2)), [TrackId(0)]);
+        assert_eq!(swapped[..], [TrackId(1), TrackId(0)]);
+        assert_eq!(tracker.follow(&[face(80.0, 86.0)], at(2))[..], [TrackId(0)]);
         assert!(tracker.ended(at(10)).is_empty());
         assert_eq!(tracker.ended(at(11)), [TrackId(1)]);
         assert_eq!(
-            tracker.follow(&[face(90.0, 86.0)], at(11)),
+            tracker.follow(&[face(90.0, 86.0)], at(11))[..],
             [TrackId(0)],
             "seen 0.9 s ago"
         );
         assert_eq!(tracker.ended(at(21)), [TrackId(0)]);
         assert_eq!(
-            tracker.follow(&[face(90.0, 86.0)], at(22)),
+            tracker.follow(&[face(90.0, 86.0)], at(22))[..],
             [TrackId(2)],
             "a new visit"
         );
@@ -162,7 +165,10 @@ mod tests {
     fn a_jump_or_another_size_is_another_face() {
         let mut tracker = Tracker::new(at(10));
         tracker.follow(&[face(0.0, 80.0)], at(0));
-        assert_eq!(tracker.follow(&[face(200.0, 80.0)], at(1)), [TrackId(1)]);
-        assert_eq!(tracker.follow(&[face(20.0, 30.0)], at(2)), [TrackId(2)]);
+        assert_eq!(
+            tracker.follow(&[face(200.0, 80.0)], at(1))[..],
+            [TrackId(1)]
+        );
+        assert_eq!(tracker.follow(&[face(20.0, 30.0)], at(2))[..], [TrackId(2)]);
     }
 }

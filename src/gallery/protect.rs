@@ -12,7 +12,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::template::Template;
+use super::template::{ModelId, Template};
 use crate::face::Embedding;
 
 /// After two rounds each component depends on all others; the third makes it even.
@@ -22,6 +22,26 @@ const ROUNDS: u8 = 3;
 #[derive(Clone)]
 pub struct Turn {
     rounds: Vec<Round>,
+}
+
+/// Memory in which templates are turned, and the last of them.
+#[derive(Clone, Debug)]
+pub(super) struct Turning {
+    values: Vec<f32>,
+    shuffled: Vec<f32>,
+    embedding: Embedding,
+    template: Template,
+}
+
+impl Turning {
+    pub(super) fn new(model_id: ModelId) -> Self {
+        Self {
+            values: Vec::new(),
+            shuffled: Vec::new(),
+            embedding: Embedding::default(),
+            template: Template::new(&Embedding::default(), model_id),
+        }
+    }
 }
 
 /// A shuffle and a sign for each component.
@@ -63,13 +83,31 @@ impl Turn {
 
     /// Turns `template`, which has to be of the turn's size.
     pub fn turned(&self, template: &Template) -> Template {
-        let mut values = template.embedding().values().to_vec();
+        let mut turning = Turning::new(template.model_id.clone());
+        self.turn(template, &mut turning);
+        turning.template
+    }
+
+    /// The same in memory that is kept from one template to the next of one model.
+    pub(super) fn turn<'a>(&self, template: &Template, turning: &'a mut Turning) -> &'a Template {
+        let Turning {
+            values,
+            shuffled,
+            embedding,
+            template: turned,
+        } = turning;
+        embedding.set(template.reals());
+        values.clear();
+        values.extend_from_slice(embedding.values());
         for Round { order, signs } in &self.rounds {
-            let shuffled = order.iter().zip(signs).map(|(&i, sign)| values[i] * sign);
-            values = shuffled.collect();
-            mix(&mut values);
+            shuffled.clear();
+            shuffled.extend(order.iter().zip(signs).map(|(&i, sign)| values[i] * sign));
+            mix(shuffled);
+            std::mem::swap(values, shuffled);
         }
-        Template::new(&Embedding::new(values), template.model_id.clone())
+        embedding.set(values.iter().copied());
+        turned.set(embedding);
+        turned
     }
 
     /// Undoes [`Turn::turned`], but for the rounding to int8.

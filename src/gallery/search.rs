@@ -1,17 +1,19 @@
 //! The gallery in memory, and the search of a probe in it.
 
+use std::cell::RefCell;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::calibration::ThresholdPolicy;
 use super::metric::{Metric, Vector};
-use super::protect::Turn;
+use super::protect::{Turn, Turning};
 use super::template::{ModelId, Template};
 
 /// A subject and how alike the probe is to the best of its templates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
     /// The subject's name.
-    pub subject: String,
+    pub subject: Arc<str>,
     /// Similarity of the best template.
     pub similarity: f32,
 }
@@ -72,19 +74,21 @@ pub struct Gallery {
     metric: Metric,
     policy: ThresholdPolicy,
     /// Subjects in the order of their names, each with where its templates are in `rows`.
-    subjects: Vec<(String, Range<usize>)>,
+    subjects: Vec<(Arc<str>, Range<usize>)>,
     /// Where each template is in `values`, and its norm.
     rows: Vec<(Range<usize>, f32)>,
     /// All templates one after the other, so that a search reads memory from end to end.
     values: Vec<i8>,
     /// How these templates are turned, and so every probe before it is compared with them.
     turn: Option<Turn>,
+    turning: RefCell<Turning>,
 }
 
 impl Gallery {
     /// An empty gallery.
     pub fn new(model_id: ModelId, metric: Metric, policy: ThresholdPolicy) -> Self {
         Self {
+            turning: RefCell::new(Turning::new(model_id.clone())),
             model_id,
             metric,
             policy,
@@ -133,8 +137,8 @@ impl Gallery {
             self.rows.push((start..self.values.len(), norm));
             let row = self.rows.len();
             match self.subjects.last_mut() {
-                Some((name, rows)) if *name == subject => rows.end = row,
-                _ => self.subjects.push((subject, row - 1..row)),
+                Some((name, rows)) if **name == *subject => rows.end = row,
+                _ => self.subjects.push((subject.into(), row - 1..row)),
             }
         }
         Ok(())
@@ -166,8 +170,12 @@ impl Gallery {
     /// [`ModelMismatch`].
     pub fn search(&self, probe: &Template) -> Result<Match, ModelMismatch> {
         self.check(probe)?;
-        let turned = self.turn.as_ref().map(|turn| turn.turned(probe));
-        let probe = Vector::from(turned.as_ref().unwrap_or(probe));
+        let mut turning = self.turning.borrow_mut();
+        let probe = match &self.turn {
+            Some(turn) => turn.turn(probe, &mut turning),
+            None => probe,
+        };
+        let probe = Vector::from(probe);
         let mut found = Match {
             threshold: self.threshold(),
             ..Match::default()
@@ -215,8 +223,12 @@ impl Gallery {
         subject: &str,
     ) -> Result<Option<Verification>, ModelMismatch> {
         self.check(probe)?;
-        let turned = self.turn.as_ref().map(|turn| turn.turned(probe));
-        let probe = Vector::from(turned.as_ref().unwrap_or(probe));
+        let mut turning = self.turning.borrow_mut();
+        let probe = match &self.turn {
+            Some(turn) => turn.turn(probe, &mut turning),
+            None => probe,
+        };
+        let probe = Vector::from(probe);
         Ok(self.rows_of(subject).and_then(|rows| {
             Some(Verification {
                 similarity: self.best(probe, rows)?,
@@ -238,7 +250,7 @@ impl Gallery {
     fn rows_of(&self, subject: &str) -> Option<&Range<usize>> {
         let at = self
             .subjects
-            .binary_search_by(|(name, _)| name.as_str().cmp(subject));
+            .binary_search_by(|(name, _)| (**name).cmp(subject));
         at.ok().map(|at| &self.subjects[at].1)
     }
 

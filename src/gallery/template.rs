@@ -27,32 +27,40 @@ pub struct Template {
 
 impl Template {
     /// Quantises an embedding symmetrically, its largest component on 127.
+    pub fn new(embedding: &Embedding, model_id: ModelId) -> Self {
+        let mut template = Self {
+            model_id,
+            scale: 1.0,
+            values: Vec::new(),
+        };
+        template.set(embedding);
+        template
+    }
+
+    /// Becomes that of `embedding`, which the same model made, in the memory that it has.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "rounded and within -127..=127"
     )]
-    pub fn new(embedding: &Embedding, model_id: ModelId) -> Self {
-        let peak = embedding.values().iter().fold(0f32, |m, v| m.max(v.abs()));
+    pub(crate) fn set(&mut self, embedding: &Embedding) {
+        let values = embedding.values().iter();
+        let peak = values.clone().fold(0f32, |m, v| m.max(v.abs()));
         let scale = if peak > 0.0 { peak / 127.0 } else { 1.0 };
-        let values = embedding
-            .values()
-            .iter()
-            .map(|v| (v / scale).round() as i8)
-            .collect();
-        Self {
-            model_id,
-            scale,
-            values,
-        }
+        self.scale = scale;
+        self.values.clear();
+        self.values
+            .extend(values.map(|v| (v / scale).round() as i8));
     }
 
     /// The embedding as the template remembers it, again of unit norm.
     pub fn embedding(&self) -> Embedding {
-        Embedding::new(
-            self.values
-                .iter()
-                .map(|&v| f32::from(v) * self.scale)
-                .collect(),
-        )
+        let mut embedding = Embedding::default();
+        embedding.set(self.reals());
+        embedding
+    }
+
+    /// The values in units of the embedding.
+    pub(super) fn reals(&self) -> impl Iterator<Item = f32> {
+        self.values.iter().map(|&v| f32::from(v) * self.scale)
     }
 }

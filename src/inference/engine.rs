@@ -87,10 +87,10 @@ impl Engine {
         }
     }
 
-    /// Bytes that it works in, where that is known.
-    pub(super) fn memory(&self) -> Option<usize> {
+    /// Bytes of the arena, when there is one.
+    pub(super) fn arena(&self) -> Option<usize> {
         match self {
-            Engine::Integers { program, .. } => Some(program.memory()),
+            Engine::Integers { program, .. } => Some(program.arena()),
             Engine::Tract { .. } => None,
         }
     }

@@ -164,7 +164,7 @@ mod tests {
             let report = network.arithmetic();
             assert_eq!(report.float, [""; 0], "{role}: {report}");
             assert!(report.fused >= 5, "{role}: {report}");
-            assert!(network.memory().is_some(), "{role} runs over one arena");
+            assert!(report.arena.is_some(), "{role} runs over one arena");
         }
     }
 }

@@ -88,7 +88,7 @@ impl Network {
             .with_input_fact(0, fact)
             .and_then(InferenceModelExt::into_typed)
             .map_err(refused)?;
-        let arithmetic = if ours {
+        let mut arithmetic = if ours {
             rewrite(&mut model).map_err(refused)?
         } else {
             Report::default()
@@ -100,6 +100,7 @@ impl Network {
             }
         }
         let engine = Engine::plan(model, table).map_err(refused)?;
+        arithmetic.arena = engine.arena();
         let name = name.to_owned();
         Ok(Self {
             name,
@@ -115,12 +116,6 @@ impl Network {
     /// How much of the network runs in integers, and by name what does not.
     pub fn arithmetic(&self) -> &Report {
         &self.arithmetic
-    }
-
-    /// Bytes of activations, outputs and working memory that running it takes; not known of one that
-    /// tract runs. Grows at the first run.
-    pub fn memory(&self) -> Option<usize> {
-        self.engine.memory()
     }
 
     /// Width and height in pixels of the images that it takes.

@@ -60,14 +60,6 @@ pub struct Scratch {
     sums: Vec<i32>,
 }
 
-impl Scratch {
-    /// Bytes that it holds at present.
-    pub fn bytes(&self) -> usize {
-        let bytes = self.padded.capacity() + self.rows.capacity() + self.panel.capacity();
-        bytes + self.sums.capacity() * size_of::<i32>()
-    }
-}
-
 /// The kernels of an instruction set that this machine has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Kernels {

@@ -87,9 +87,10 @@ pub(super) unsafe fn depthwise<T: Sliding, const SELECT: bool, const RESIDUAL: b
     assert!(RESIDUAL == residual.is_some_and(|r| r.len() == output.len()));
     let added = residual.map_or(std::ptr::null(), <[i8]>::as_ptr);
     let output = output.as_mut_ptr();
-    let offsets: Vec<usize> = (0..layer.window.taps())
-        .map(|t| (t / kernel_columns * shape.width + t % kernel_columns) * padded)
-        .collect();
+    let offset = |t: usize| (t / kernel_columns * shape.width + t % kernel_columns) * padded;
+    let nine: Option<[usize; 9]> = (layer.window.taps() == 9).then(|| std::array::from_fn(offset));
+    // Bytes from the end of a row of the window to the next.
+    let gap = (shape.width - kernel_columns) * padded;
     for y in 0..size[0] {
         for (table, channel) in layer
             .requant
@@ -117,7 +118,7 @@ pub(super) unsafe fn depthwise<T: Sliding, const SELECT: bool, const RESIDUAL: b
                     added: added.wrapping_add(at),
                     output: output.add(at),
                 };
-                if let Ok(offsets) = <&[usize; 9]>::try_from(&offsets[..]) {
+                if let Some(offsets) = &nine {
                     let weights: [T::Weights; 9] =
                         std::array::from_fn(|t| T::weights(weights.add(t * padded)));
                     row.run::<T, SELECT, RESIDUAL>(lanes, from, |input| {
@@ -126,14 +127,23 @@ pub(super) unsafe fn depthwise<T: Sliding, const SELECT: bool, const RESIDUAL: b
                 } else {
                     row.run::<T, SELECT, RESIDUAL>(lanes, from, |input| {
                         let mut sums = sums;
-                        for (pair, offsets) in offsets.chunks(2).enumerate() {
-                            let w = weights.add(2 * pair * padded);
-                            sums = if let &[a, b] = offsets {
-                                let both = [T::weights(w), T::weights(w.add(padded))];
-                                T::window(sums, input, &[a, b], &both)
-                            } else {
-                                T::window(sums, input, &[offsets[0]], &[T::weights(w)])
-                            };
+                        let (mut w, mut at, mut column) = (weights, 0, 0);
+                        let mut next = || {
+                            let here = (at, T::weights(w));
+                            w = w.wrapping_add(padded);
+                            (at, column) = (at + padded, column + 1);
+                            if column == kernel_columns {
+                                (at, column) = (at + gap, 0);
+                            }
+                            here
+                        };
+                        for _ in 0..layer.window.taps() / 2 {
+                            let ((a, u), (b, v)) = (next(), next());
+                            sums = T::window(sums, input, &[a, b], &[u, v]);
+                        }
+                        if layer.window.taps() % 2 == 1 {
+                            let (a, u) = next();
+                            sums = T::window(sums, input, &[a], &[u]);
                         }
                         sums
                     });

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::access::{Factor, Policy, Schedule};
-use crate::face::{Detection, FaceBox, Landmarks, Presentation, PresentationVerdict, Quality};
+use crate::face::{
+    Detection, FaceBox, Landmarks, Presentation, PresentationVerdict, Quality, QualityReasons,
+};
 use crate::gallery::{Candidate, Match, Verification};
 
 const CHALLENGE: ChallengeRules = ChallengeRules {
@@ -73,10 +75,10 @@ fn face(frame: char) -> SeenFace {
             slimness: 0.8,
             ..Quality::default()
         },
-        refusals: Vec::new(),
+        refusals: QualityReasons::new(),
         comparison: Some(Match {
             best: Some(Candidate {
-                subject: subject.to_owned(),
+                subject: subject.into(),
                 similarity,
             }),
             runner_up: None,

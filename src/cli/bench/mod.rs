@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let crowd = crowd(args.people, embedder.size(), &id);
     let mut gallery = setup.gallery(&embedder, id.clone())?;
     gallery.fill(crowd.clone())?;
-    let probe = Template::new(&embedder.embed(&aligned)?, id);
+    let probe = Template::new(embedder.embed(&aligned)?, id);
     let mut pipeline = setup.pipeline()?;
     pipeline.gallery_mut().fill(crowd)?;
     let mut frame = yuyv(&image)?;

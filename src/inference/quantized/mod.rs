@@ -38,14 +38,20 @@ pub struct Report {
     /// Names of the nodes that stay with tract, other than constants, changes of layout and the
     /// conversions at the border.
     pub float: Vec<String>,
+    /// Bytes of the arena that all activations share; none where tract runs the model.
+    pub arena: Option<usize>,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} operations in integers, ", self.fused)?;
         match &self.float[..] {
-            [] => f.write_str("none left in floating point"),
-            names => write!(f, "{} in floating point: {}", names.len(), names.join(", ")),
+            [] => f.write_str("none left in floating point")?,
+            names => write!(f, "{} in floating point: {}", names.len(), names.join(", "))?,
+        }
+        match self.arena {
+            Some(bytes) => write!(f, ", over an arena of {} KiB", bytes.div_ceil(1024)),
+            None => Ok(()),
         }
     }
 }

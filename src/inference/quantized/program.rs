@@ -112,9 +112,9 @@ impl Program {
         &self.reals[self.outputs[index].clone()]
     }
 
-    /// Bytes of activations, outputs and working memory.
-    pub(crate) fn memory(&self) -> usize {
-        self.arena.len() + self.reals.len() * size_of::<f32>() + self.scratch.bytes()
+    /// Bytes of the arena.
+    pub(crate) fn arena(&self) -> usize {
+        self.arena.len()
     }
 }
 

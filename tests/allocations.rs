@@ -1,0 +1,117 @@
+//! A frame takes no memory: once the pipeline has warmed up, nothing is allocated on its way from the
+//! camera's bytes to a comparison.
+//!
+//! Excepted is what is decided, which is once a visit, and Motion JPEG, whose decoder works in memory
+//! of its own.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod door;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::Duration;
+
+use door::{Door, fixture};
+use doorward::gallery::Template;
+use doorward::image::{Frame, PixelFormat, RgbImage, decode_photo};
+use doorward::setup::{ModelArgs, Setup};
+
+/// The system's allocator, counting for each thread.
+struct Counting;
+
+thread_local! {
+    static ALLOCATED: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: everything is passed on.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.set(ALLOCATED.get() + 1);
+        // SAFETY: passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: passed on.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATED.set(ALLOCATED.get() + 1);
+        // SAFETY: passed on.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+fn picture(name: &str) -> RgbImage {
+    decode_photo(&std::fs::read(fixture(name)).unwrap(), name).unwrap()
+}
+
+/// The picture in one of the camera's formats without compression.
+fn frame(image: &RgbImage, format: PixelFormat) -> Frame {
+    let luma = |p: &[u8]| p[1];
+    let pixels = image.pixels();
+    let bytes = match format {
+        PixelFormat::Yuyv => pixels.chunks(3).flat_map(|p| [luma(p), 128]).collect(),
+        PixelFormat::Nv12 => {
+            let grey = vec![128; image.width() * image.height() / 2];
+            pixels.chunks(3).map(luma).chain(grey).collect()
+        }
+        PixelFormat::Grey => pixels.chunks(3).map(luma).collect(),
+        _ => pixels.to_vec(),
+    };
+    Frame {
+        bytes,
+        format,
+        width: u32::try_from(image.width()).unwrap(),
+        height: u32::try_from(image.height()).unwrap(),
+        stride: 0,
+        sequence: 0,
+        captured_at: Duration::ZERO,
+    }
+}
+
+#[test]
+fn a_frame_takes_no_memory() {
+    let door = Door::new("[liveness]\nalways = true\n");
+    let setup = Setup::load(Some(&door.path("door.toml")), &ModelArgs::default()).unwrap();
+    let (ada, nobody) = (picture("ada.jpg"), picture("no_face.jpg"));
+    let (_, id) = setup.embedder().unwrap();
+    let enrolled = setup.extractor().unwrap().0.extract(&ada).unwrap().unwrap();
+    for format in [
+        PixelFormat::Yuyv,
+        PixelFormat::Nv12,
+        PixelFormat::Grey,
+        PixelFormat::Rgb24,
+    ] {
+        let mut pipeline = setup.pipeline().unwrap();
+        let template = Template::new(&enrolled.embedding, id.clone());
+        pipeline
+            .gallery_mut()
+            .fill(vec![("ada".to_owned(), template)])
+            .unwrap();
+        let (face, empty) = (frame(&ada, format), frame(&nobody, format));
+        let mut now = Duration::ZERO;
+        // Somebody is there, then nobody, and nothing moves any more.
+        let scenes = [("a face", &face, 40), ("nobody", &empty, 60)];
+        for (scene, frame, count) in scenes {
+            let mut frame = frame.clone();
+            for i in 0..count {
+                now += Duration::from_millis(100);
+                frame.captured_at = now;
+                let before = ALLOCATED.get();
+                let step = pipeline.step(&frame).unwrap();
+                let taken = ALLOCATED.get() - before;
+                let compared = step.faces.first().is_some_and(|f| f.comparison.is_some());
+                assert!(scene == "nobody" || compared, "{format}: {:?}", step.faces);
+                // Long enough for a match to be decided and a visit to end.
+                if i >= 25 {
+                    assert_eq!(taken, 0, "{format}, {scene}, frame {i} of it");
+                }
+            }
+        }
+    }
+}
