@@ -146,12 +146,13 @@ def to_onnx(layers: list[Conv | Add], scales: dict[str, float] | None = None,
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
 
 
-def to_ncnn(layers: list[Conv | Add], stem: Path) -> None:
-    """Writes `stem`.param and `stem`.bin. ncnn wants a tensor that is read twice to be split."""
-    reads: dict[str, int] = {}
+def to_ncnn(layers: list[Conv | Add], stem: Path, scales: dict[str, float] | None = None) -> None:
+    """Writes `stem`.param and `stem`.bin, in f32 or, with a scale of each tensor, in int8 as ncnn's own
+    converter does. ncnn wants a tensor that is read twice to be split."""
+    readers: dict[str, list[Conv | Add]] = {}
     for layer in layers:
         for x in layer.inputs if isinstance(layer, Add) else [layer.input]:
-            reads[x] = reads.get(x, 0) + 1
+            readers.setdefault(x, []).append(layer)
     lines, blobs = ["Input input 0 1 input"], {"input"}
     copies: dict[str, list[str]] = {}
     data = bytearray()
@@ -169,17 +170,32 @@ def to_ncnn(layers: list[Conv | Add], stem: Path) -> None:
             put("BinaryOp", [take(x) for x in layer.inputs], name, "0=0")
         else:
             w, deep = layer.weights, layer.groups > 1
-            end = name if layer.slope is None else f"{name}_c"
+            relu = layer.slope is not None and not layer.slope.any()
+            prelu = layer.slope is not None and not relu
+            end = f"{name}_c" if prelu else name
             parameters = (f"0={w.shape[0]} 1={w.shape[3]} 3={layer.stride} 4={layer.padding} 5=1 "
-                          f"6={w.size}" + (f" 7={layer.groups}" if deep else ""))
+                          f"6={w.size}" + (f" 7={layer.groups}" if deep else "")
+                          + (" 9=1" if relu else ""))
+            if scales is None:
+                data += struct.pack("<I", 0) + w.tobytes() + layer.bias.tobytes()
+            else:
+                steps = (127 / np.abs(w).max((1, 2, 3))).astype(np.float32)
+                integers = np.round(w * steps[:, None, None, None]).astype(np.int8).tobytes()
+                data += struct.pack("<I", 0x000D4B38) + integers + b"\0" * (-len(integers) % 4)
+                data += layer.bias.tobytes() + steps.tobytes()
+                data += struct.pack("<f", 1 / scales[layer.input])
+                # What one convolution alone reads stays in int8 on the way to it.
+                stays = [isinstance(reader, Conv) for reader in readers.get(end, [])] == [True]
+                parameters += f" 8={(1 if deep else 2) + 100 * stays}"
+                if stays:
+                    data += struct.pack("<f", 1 / scales[end])
             kind = "ConvolutionDepthWise" if deep else "Convolution"
             put(kind, [take(layer.input)], end, parameters)
-            data += struct.pack("<I", 0) + w.tobytes() + layer.bias.tobytes()
-            if layer.slope is not None:
+            if prelu:
                 put("PReLU", [end], name, f"0={len(layer.slope)}")
                 data += layer.slope.astype(np.float32).tobytes()
-        if reads.get(name, 0) > 1:
-            copies[name] = [f"{name}_{i}" for i in range(reads[name])]
+        if len(readers.get(name, [])) > 1:
+            copies[name] = [f"{name}_{i}" for i in range(len(readers[name]))]
             blobs.update(copies[name])
             lines.append(f"Split {name}_split 1 {len(copies[name])} {name} {' '.join(copies[name])}")
     text = f"7767517\n{len(lines)} {len(blobs)}\n" + "\n".join(lines) + "\n"

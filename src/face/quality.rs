@@ -207,23 +207,28 @@ fn angles(landmarks: &[Point; 5]) -> (f32, f32, f32) {
 fn detail(aligned: &AlignedFace) -> (f32, f32) {
     const FROM: usize = SIDE / 5;
     const TO: usize = SIDE - FROM;
-    let mut luma = [0.0; SIDE * SIDE];
+    let mut luma = [0.0f32; SIDE * SIDE];
     for (to, value) in luma.iter_mut().zip(aligned.image().luma()) {
         *to = f32::from(value);
     }
     // A binomial 3 x 3 filter takes the sensor's noise away before the Laplacian multiplies it.
-    let smooth = |x: usize, y: usize| {
-        let row = |y: usize| {
-            let r = &luma[y * SIDE + x - 1..][..3];
-            r[0] + 2.0 * r[1] + r[2]
-        };
-        (row(y - 1) + 2.0 * row(y) + row(y + 1)) / 16.0
-    };
+    let mut across = [[0.0; SIDE]; SIDE];
+    for (line, luma) in across.iter_mut().zip(luma.chunks_exact(SIDE)) {
+        for (to, r) in line[1..].iter_mut().zip(luma.windows(3)) {
+            *to = r[0] + 2.0 * r[1] + r[2];
+        }
+    }
+    let mut smooth = [[0.0; SIDE]; SIDE];
+    for (line, rows) in smooth[1..].iter_mut().zip(across.windows(3)) {
+        for (x, to) in line.iter_mut().enumerate() {
+            *to = (rows[0][x] + 2.0 * rows[1][x] + rows[2][x]) / 16.0;
+        }
+    }
     let (mut sum, mut square, mut edges) = (0.0, 0.0, 0.0);
     for y in FROM..TO {
         for x in FROM..TO {
-            let here = smooth(x, y);
-            let around = smooth(x - 1, y) + smooth(x + 1, y) + smooth(x, y - 1) + smooth(x, y + 1);
+            let here = smooth[y][x];
+            let around = smooth[y][x - 1] + smooth[y][x + 1] + smooth[y - 1][x] + smooth[y + 1][x];
             sum += here;
             square += here * here;
             edges += (around - 4.0 * here).powi(2);

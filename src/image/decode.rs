@@ -3,8 +3,6 @@
 //! YUV is taken as ITU-R BT.601 in limited range, which is what V4L2's default colorspace for
 //! cameras says; the conversion is the usual 8-bit fixed-point one.
 
-use std::num::Wrapping;
-
 use super::jpeg::decode_jpeg;
 use super::{Frame, ImageError, PixelFormat, RgbImage};
 
@@ -70,16 +68,13 @@ pub fn decode(frame: &Frame, image: &mut RgbImage) -> Result<(), ImageError> {
 }
 
 /// One row of `Y0 U Y1 V`. An odd width leaves the last Y1 unused.
-///
-/// Most of it in blocks of fixed size, and with arithmetic that is not checked for overflow, so
-/// that the compiler makes vectors of it.
 fn yuyv_row(row: &[u8], out: &mut [u8]) {
-    let blocks = row.as_chunks::<{ 2 * BLOCK }>().0;
-    let (images, out) = out.as_chunks_mut::<{ 3 * BLOCK }>();
-    for (block, image) in blocks.iter().zip(&mut *images) {
+    let (images, out) = out.as_chunks_mut::<{ 6 * PAIRS }>();
+    let blocks = row.as_chunks::<{ 4 * PAIRS }>().0;
+    for (image, block) in images.iter_mut().zip(blocks) {
         yuyv_block(block, image);
     }
-    let row = &row[images.len() * 2 * BLOCK..];
+    let row = &row[4 * PAIRS * images.len()..];
     for (rgb, p) in out.chunks_mut(6).zip(row.chunks_exact(4)) {
         let (first, second) = rgb.split_at_mut(3);
         first.copy_from_slice(&rgb_of(p[0], p[1], p[3]));
@@ -89,36 +84,74 @@ fn yuyv_row(row: &[u8], out: &mut [u8]) {
     }
 }
 
-/// Pixels of a block.
-const BLOCK: usize = 16;
-
-/// What [`rgb_of`] gives for each pixel of a block.
-fn yuyv_block(bytes: &[u8; 2 * BLOCK], image: &mut [u8; 3 * BLOCK]) {
-    let wide = |v: u8, less: i32| Wrapping(i32::from(v) - less);
-    let of = |value: i32| Wrapping(value);
-    let luma: [Wrapping<i32>; BLOCK] =
-        std::array::from_fn(|i| of(298) * wide(bytes[2 * i], 16) + of(128));
-    let chroma = |at: usize| -> [Wrapping<i32>; BLOCK] {
-        std::array::from_fn(|i| wide(bytes[i / 2 * 4 + at], 128))
-    };
-    let (d, e) = (chroma(1), chroma(3));
-    let level = |v: Wrapping<i32>| (v.0 >> 8).clamp(0, 255).to_le_bytes()[0];
-    let red: [u8; BLOCK] = std::array::from_fn(|i| level(luma[i] + of(409) * e[i]));
-    let green: [u8; BLOCK] =
-        std::array::from_fn(|i| level(luma[i] - of(100) * d[i] - of(208) * e[i]));
-    let blue: [u8; BLOCK] = std::array::from_fn(|i| level(luma[i] + of(516) * d[i]));
-    for (i, rgb) in image.as_chunks_mut::<3>().0.iter_mut().enumerate() {
-        *rgb = [red[i], green[i], blue[i]];
-    }
-}
-
 /// One row of Y with its row of interleaved U and V. With an odd width the last pair is whole or
 /// missing its V, which then counts as neutral.
 fn nv12_row(luma: &[u8], chroma: &[u8], out: &mut [u8]) {
+    let (images, out) = out.as_chunks_mut::<{ 6 * PAIRS }>();
+    let blocks = |row| <[u8]>::as_chunks::<{ 2 * PAIRS }>(row).0;
+    for ((image, luma), chroma) in images.iter_mut().zip(blocks(luma)).zip(blocks(chroma)) {
+        nv12_block(luma, chroma, image);
+    }
+    let done = 2 * PAIRS * images.len();
+    let (luma, chroma) = (&luma[done..], &chroma[done..]);
     for (x, rgb) in out.chunks_exact_mut(3).enumerate() {
         let u = chroma.get(x & !1).copied().unwrap_or(128);
         let v = chroma.get(x | 1).copied().unwrap_or(128);
         rgb.copy_from_slice(&rgb_of(luma[x], u, v));
+    }
+}
+
+/// Pairs of pixels that are decoded at a time, enough for the compiler to make vectors of the loops over
+/// them.
+const PAIRS: usize = 32;
+
+/// By itself, as the next, because the compiler makes no vectors of it where it is inlined.
+#[inline(never)]
+fn yuyv_block(block: &[u8; 4 * PAIRS], image: &mut [u8; 6 * PAIRS]) {
+    block_of_pairs(|i| [0, 1, 2, 3].map(|at| block[4 * i + at]), image);
+}
+
+#[inline(never)]
+fn nv12_block(luma: &[u8; 2 * PAIRS], chroma: &[u8; 2 * PAIRS], image: &mut [u8; 6 * PAIRS]) {
+    let pair = |i| {
+        [
+            luma[2 * i],
+            chroma[2 * i],
+            luma[2 * i + 1],
+            chroma[2 * i + 1],
+        ]
+    };
+    block_of_pairs(pair, image);
+}
+
+/// What [`rgb_of`] gives for a block of pairs, each `Y0 U Y1 V`.
+#[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a shifted product fits in 16 bits and a level in eight"
+)]
+fn block_of_pairs(pair: impl Fn(usize) -> [u8; 4], image: &mut [u8; 6 * PAIRS]) {
+    let times = |v: i16, factor: i16| i32::from(v) * i32::from(factor);
+    let level = |v: i32| ((v >> 8) as i16).clamp(0, 255) as u8;
+    let (mut left, mut right) = ([[0u8; PAIRS]; 3], [[0u8; PAIRS]; 3]);
+    for i in 0..PAIRS {
+        let [y, u, z, v] = pair(i).map(i16::from);
+        let (d, e) = (u - 128, v - 128);
+        let colour = [
+            128 + times(e, 409),
+            128 + times(d, -100) + times(e, -208),
+            128 + times(d, 516),
+        ];
+        for (channel, colour) in colour.into_iter().enumerate() {
+            left[channel][i] = level(times(y - 16, 298) + colour);
+            right[channel][i] = level(times(z - 16, 298) + colour);
+        }
+    }
+    for (i, rgb) in image.as_chunks_mut::<6>().0.iter_mut().enumerate() {
+        for channel in 0..3 {
+            (rgb[channel], rgb[3 + channel]) = (left[channel][i], right[channel][i]);
+        }
     }
 }
 
@@ -204,20 +237,31 @@ mod tests {
     }
 
     #[test]
-    fn blocks_of_yuyv_are_their_pixels() {
-        for width in [16, 17, 31, 40, 50] {
-            let bytes: Vec<u8> = (0..PixelFormat::Yuyv.packed_stride(width) * 2)
-                .map(|i| (i * 7919 % 256).to_le_bytes()[0])
-                .collect();
+    fn blocks_of_pairs_are_their_pixels() {
+        let wave = |i: u32| (i * 7919 % 256).to_le_bytes()[0];
+        for (format, width) in [PixelFormat::Yuyv, PixelFormat::Nv12]
+            .into_iter()
+            .flat_map(|format| [16, 63, 64, 65, 130].map(|width| (format, width)))
+        {
+            let length = u32::try_from(format.min_len(width, 2, 0)).expect("small");
+            let bytes: Vec<u8> = (0..length).map(wave).collect();
             let mut image = RgbImage::default();
-            let size = (width, 2, 0);
-            decode(&frame(PixelFormat::Yuyv, size, &bytes), &mut image).expect("decodes");
+            decode(&frame(format, (width, 2, 0), &bytes), &mut image).expect("decodes");
+            let stride = format.packed_stride(width) as usize;
             for (i, got) in image.pixels().chunks_exact(3).enumerate() {
-                let row = &bytes[i / width as usize * width.next_multiple_of(2) as usize * 2..];
-                let x = i % width as usize;
-                let pair = &row[x / 2 * 4..][..4];
-                let expected = rgb_of(pair[x % 2 * 2], pair[1], pair[3]);
-                assert_eq!(got, expected, "width {width} pixel {i}");
+                let (x, y) = (i % width as usize, i / width as usize);
+                let at = |i: usize| bytes.get(i).copied().unwrap_or(128);
+                let expected = match format {
+                    PixelFormat::Yuyv => {
+                        let pair = &bytes[y * stride + x / 2 * 4..][..4];
+                        rgb_of(pair[x % 2 * 2], pair[1], pair[3])
+                    }
+                    _ => {
+                        let chroma = 2 * stride + x / 2 * 2;
+                        rgb_of(bytes[y * stride + x], at(chroma), at(chroma + 1))
+                    }
+                };
+                assert_eq!(got, expected, "{format}, width {width}, pixel {i}");
             }
         }
     }

@@ -13,6 +13,8 @@ pub(super) enum Engine {
         program: Box<Program>,
         /// The byte of each pixel value, per channel.
         table: Box<[[i8; 256]; 3]>,
+        /// Whether that is the value less 128, whatever the channel.
+        shifted: bool,
     },
     /// tract, where at least a part is in floating point.
     Tract {
@@ -28,9 +30,11 @@ impl Engine {
     pub(super) fn plan(model: TypedModel, table: Box<[[f32; 256]; 3]>) -> TractResult<Engine> {
         let model = model.into_decluttered()?;
         if let Some(program) = Program::of(&model)? {
+            let table = table.each_ref().map(|values| program.entrance(values));
             return Ok(Engine::Integers {
-                table: Box::new(table.each_ref().map(|values| program.entrance(values))),
                 program: Box::new(program),
+                shifted: table == [std::array::from_fn(|pixel| shift(pixel.to_le_bytes()[0])); 3],
+                table: Box::new(table),
             });
         }
         Ok(Engine::Tract {
@@ -45,12 +49,16 @@ impl Engine {
     pub(super) fn run(&mut self, image: &RgbImage, order: [usize; 3]) -> TractResult<()> {
         let pixels = image.pixels();
         match self {
-            Engine::Integers { program, table } => {
-                let [a, b, c] = &**table;
-                let bytes = program.input().as_chunks_mut::<3>().0;
-                for (to, from) in bytes.iter_mut().zip(pixels.as_chunks::<3>().0) {
-                    let [x, y, z] = order.map(|channel| usize::from(from[channel]));
-                    *to = [a[x], b[y], c[z]];
+            Engine::Integers {
+                program,
+                table,
+                shifted,
+            } => {
+                let bytes = program.input();
+                match (*shifted, order) {
+                    (true, [0, 1, 2]) => shift_pixels::<0, 2>(pixels, bytes),
+                    (true, [2, 1, 0]) => shift_pixels::<2, 0>(pixels, bytes),
+                    _ => look_up(table, pixels, order, bytes),
                 }
                 program.run();
             }
@@ -93,5 +101,31 @@ impl Engine {
             Engine::Integers { program, .. } => Some(program.arena()),
             Engine::Tract { .. } => None,
         }
+    }
+}
+
+/// A pixel value less 128.
+fn shift(pixel: u8) -> i8 {
+    (pixel ^ 0x80).cast_signed()
+}
+
+/// All pixel values less 128, with the channels `FIRST`, 1 and `LAST` in this order. By itself, because
+/// the compiler makes no vectors of it where it is inlined.
+#[inline(never)]
+fn shift_pixels<const FIRST: usize, const LAST: usize>(pixels: &[u8], bytes: &mut [i8]) {
+    for (to, from) in bytes.chunks_exact_mut(3).zip(pixels.chunks_exact(3)) {
+        to[0] = shift(from[FIRST]);
+        to[1] = shift(from[1]);
+        to[2] = shift(from[LAST]);
+    }
+}
+
+/// The byte of each pixel value.
+fn look_up(table: &[[i8; 256]; 3], pixels: &[u8], order: [usize; 3], bytes: &mut [i8]) {
+    let [a, b, c] = table;
+    let pairs = bytes.as_chunks_mut::<3>().0.iter_mut();
+    for (to, from) in pairs.zip(pixels.as_chunks::<3>().0) {
+        let [x, y, z] = order.map(|channel| usize::from(from[channel]));
+        *to = [a[x], b[y], c[z]];
     }
 }

@@ -7,7 +7,7 @@ use super::sliding::Sliding;
 use super::tile::{Lanes, Target, Tile};
 
 /// Pixels of one step of a dense layer.
-const ROWS: usize = 6;
+pub(super) const ROWS: usize = 6;
 
 /// Steps for `Isa::Avx2`.
 pub(super) struct Avx2;

@@ -9,7 +9,7 @@ impl Kernels {
         match self.isa {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Kernels::new` found the instruction set on this machine.
-            Isa::Avx2 | Isa::Avx512Vnni => unsafe { avx2(a, b) },
+            Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => unsafe { avx2(a, b) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: as above.
             Isa::Neon => unsafe { neon(a, b) },

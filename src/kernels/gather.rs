@@ -6,7 +6,7 @@ use super::geometry::{Shape, Window};
 use super::layer::Dense;
 
 /// Bytes that are copied at a time.
-const COPIED: usize = 16;
+const COPIED: usize = 32;
 
 /// Windows that are laid out at a time: a multiple of the rows of every kernel, few enough to stay in a
 /// cache.
@@ -51,40 +51,44 @@ fn windows(
     let [down, right] = layer.window.stride;
     let length = kernel_columns * shape.channels;
     let line = shape.width * shape.channels;
-    let whole = length.next_multiple_of(COPIED);
+    let spill = length.next_multiple_of(COPIED) - length;
+    let vectors = length.div_ceil(COPIED);
     let (step, last) = (right * shape.channels, (kernel_rows - 1) * line + length);
     assert!(kernel_rows * length <= layer.depth, "a row holds a window");
     rows.resize(range.len() * layer.depth + COPIED, 0);
     let mut to = rows.as_mut_ptr();
-    let mut x = range.start % width;
-    let mut at = range.start / width * down * line + x * step;
-    for _ in range.clone() {
-        assert!(at + last <= input.len(), "a window within the input");
-        let mut from = at;
-        let mut place = to;
-        for _ in 0..kernel_rows {
-            // SAFETY: a row of the window lies at `from`, and where whole vectors do not, no more
-            // than the row is copied; `rows` ends with room for one more copy.
-            unsafe {
-                let row = input.as_ptr().add(from);
-                if from + whole <= input.len() {
-                    let mut done = 0;
-                    while done < length {
-                        let vector = row.add(done).cast::<[u64; 2]>().read_unaligned();
-                        place.add(done).cast::<[u64; 2]>().write_unaligned(vector);
-                        done += COPIED;
+    let mut next = range.start;
+    while next < range.end {
+        let (y, x) = (next / width, next % width);
+        let count = (width - x).min(range.end - next);
+        next += count;
+        let at = y * down * line + x * step;
+        let end = at + (count - 1) * step + last;
+        assert!(end <= input.len(), "windows within the input");
+        // Of so many windows all vectors lie in the input, even at the end of their last row.
+        let room = input.len().checked_sub(at + last + spill);
+        let whole = room.map_or(0, |room| (room / step + 1).min(count));
+        let mut window = input.as_ptr().wrapping_add(at);
+        for place in 0..count {
+            let (mut row, mut into) = (window, to);
+            for _ in 0..kernel_rows {
+                // SAFETY: a row of the window lies at `row`, and where whole vectors do not, no more
+                // than the row is copied; `rows` ends with room for one vector more.
+                unsafe {
+                    if place < whole {
+                        let (mut from, mut into) = (row, into);
+                        for _ in 0..vectors {
+                            let vector = from.cast::<[u64; COPIED / 8]>().read_unaligned();
+                            into.cast::<[u64; COPIED / 8]>().write_unaligned(vector);
+                            (from, into) = (from.wrapping_add(COPIED), into.wrapping_add(COPIED));
+                        }
+                    } else {
+                        into.copy_from_nonoverlapping(row, length);
                     }
-                } else {
-                    place.copy_from_nonoverlapping(row, length);
                 }
+                (row, into) = (row.wrapping_add(line), into.wrapping_add(length));
             }
-            from += line;
-            place = place.wrapping_add(length);
-        }
-        to = to.wrapping_add(layer.depth);
-        (at, x) = (at + step, x + 1);
-        if x == width {
-            (at, x) = (at + down * line - width * step, 0);
+            (window, to) = (window.wrapping_add(step), to.wrapping_add(layer.depth));
         }
     }
     rows.truncate(range.len() * layer.depth);

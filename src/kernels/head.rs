@@ -37,17 +37,19 @@ impl Head {
         }
     }
 
-    /// The output `o` for a sum with its bias: the definition.
+    /// The outputs of a pixel for its sums with their biases: the definition.
     #[expect(
         clippy::cast_precision_loss,
         reason = "a real network's sums are below 2^24"
     )]
-    pub(super) fn real(&self, o: usize, sum: i32) -> f32 {
-        let value = sum as f32 * self.units[o];
+    pub(super) fn reals(&self, sums: &[i32], output: &mut [f32]) {
+        for ((output, &sum), unit) in output.iter_mut().zip(sums).zip(&self.units) {
+            *output = sum as f32 * unit;
+        }
         if self.logistic {
-            1.0 / (1.0 + (-value).exp())
-        } else {
-            value
+            output
+                .iter_mut()
+                .for_each(|value| *value = 1.0 / (1.0 + (-*value).exp()));
         }
     }
 }

@@ -17,18 +17,21 @@ pub enum Isa {
     I8mm,
     /// x86 with AVX2.
     Avx2,
+    /// x86 with AVX2 and a dot product of its own (`VPDPBUSD`), without AVX512.
+    AvxVnni,
     /// x86 with AVX512 and its dot product (`VPDPBUSD`).
     Avx512Vnni,
 }
 
 impl Isa {
     /// All of them, the slower before the faster on each architecture.
-    pub const ALL: [Isa; 6] = [
+    pub const ALL: [Isa; 7] = [
         Isa::Scalar,
         Isa::Neon,
         Isa::DotProd,
         Isa::I8mm,
         Isa::Avx2,
+        Isa::AvxVnni,
         Isa::Avx512Vnni,
     ];
 
@@ -40,6 +43,7 @@ impl Isa {
             Isa::DotProd => "dotprod",
             Isa::I8mm => "i8mm",
             Isa::Avx2 => "avx2",
+            Isa::AvxVnni => "avxvnni",
             Isa::Avx512Vnni => "avx512vnni",
         }
     }
@@ -66,6 +70,8 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => is_x86_feature_detected!("avx2"),
             #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => Isa::Avx2.is_available() && is_x86_feature_detected!("avxvnni"),
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512Vnni => {
                 Isa::Avx2.is_available()
                     && is_x86_feature_detected!("avx512f")
@@ -91,7 +97,7 @@ impl Isa {
     pub(super) fn group(self) -> usize {
         match self {
             Isa::Scalar => 1,
-            Isa::DotProd | Isa::Avx2 | Isa::Avx512Vnni => 4,
+            Isa::DotProd | Isa::Avx2 | Isa::AvxVnni | Isa::Avx512Vnni => 4,
             Isa::I8mm => 8,
             Isa::Neon => 16,
         }
@@ -121,7 +127,7 @@ impl Isa {
 
     /// Whether its products take unsigned activations, so that they are offset by 128.
     pub(super) fn is_unsigned(self) -> bool {
-        self == Isa::Avx512Vnni
+        matches!(self, Isa::AvxVnni | Isa::Avx512Vnni)
     }
 }
 

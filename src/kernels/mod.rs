@@ -28,6 +28,8 @@ mod tile;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
 #[cfg(target_arch = "aarch64")]
 mod columns;
 #[cfg(target_arch = "aarch64")]
@@ -153,12 +155,14 @@ impl Kernels {
         }
         let (input, shape) = layer.padded(input, shape, &mut scratch.padded);
         if self.isa == Isa::Scalar {
-            let bias: Vec<i32> = layer.requant.biases().collect();
+            let sums = &mut scratch.sums;
             for (pixel, output) in output.chunks_exact_mut(outputs).enumerate() {
-                for (o, output) in output.iter_mut().enumerate() {
-                    let sum = scalar::sum(layer, input, shape, size[1], pixel, o);
-                    *output = head.real(o, sum.wrapping_add(bias[o]));
-                }
+                let sum = |(o, bias): (usize, i32)| {
+                    scalar::sum(layer, input, shape, size[1], pixel, o).wrapping_add(bias)
+                };
+                sums.clear();
+                sums.extend(layer.requant.biases().take(outputs).enumerate().map(sum));
+                head.reals(sums, output);
             }
             return;
         }
@@ -167,14 +171,10 @@ impl Kernels {
         gather::rows(layer, input, shape, size, gathered, |pixels, rows| {
             self.sum_rows(layer, rows, sums, panel);
             let output = &mut output[pixels.start * outputs..pixels.end * outputs];
-            for (sums, output) in sums
+            let pairs = sums
                 .chunks_exact(stride)
-                .zip(output.chunks_exact_mut(outputs))
-            {
-                for (o, (output, &sum)) in output.iter_mut().zip(sums).enumerate() {
-                    *output = head.real(o, sum);
-                }
-            }
+                .zip(output.chunks_exact_mut(outputs));
+            pairs.for_each(|(sums, output)| head.reals(sums, output));
         });
     }
 
@@ -183,6 +183,9 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Kernels::new` found the instruction set on this machine.
             Isa::Avx2 => unsafe { sums_avx2(layer, rows, sums, panel) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::AvxVnni => unsafe { sums_avxvnni(layer, rows, sums, panel) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Isa::Avx512Vnni => unsafe { sums_vnni(layer, rows, sums, panel) },
@@ -211,6 +214,9 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Kernels::new` found the instruction set on this machine.
             Isa::Avx2 => unsafe { dense_avx2(layer, rows, residual, output, panel) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::AvxVnni => unsafe { dense_avxvnni(layer, rows, residual, output, panel) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Isa::Avx512Vnni => unsafe { dense_vnni(layer, rows, residual, output, panel) },
@@ -275,7 +281,9 @@ impl Kernels {
             Isa::Scalar => scalar::depthwise(layer, input, shape, size, residual, output),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `Kernels::new` found the instruction set on this machine.
-            Isa::Avx2 => unsafe { depthwise_avx2(layer, input, shape, size, residual, output) },
+            Isa::Avx2 | Isa::AvxVnni => unsafe {
+                depthwise_avx2(layer, input, shape, size, residual, output);
+            },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Isa::Avx512Vnni => unsafe {
@@ -375,6 +383,13 @@ macro_rules! depthwise_entry {
 dense_entry!(dense_avx2, sums_avx2, "avx2", avx2::Avx2);
 #[cfg(target_arch = "x86_64")]
 depthwise_entry!(depthwise_avx2, "avx2", sliding::depthwise, avx2::Avx2);
+#[cfg(target_arch = "x86_64")]
+dense_entry!(
+    dense_avxvnni,
+    sums_avxvnni,
+    "avx2,avxvnni",
+    avxvnni::AvxVnni
+);
 #[cfg(target_arch = "x86_64")]
 dense_entry!(
     dense_vnni,
