@@ -76,11 +76,10 @@ fn windows(
                 // than the row is copied; `rows` ends with room for one vector more.
                 unsafe {
                     if place < whole {
-                        let (mut from, mut into) = (row, into);
-                        for _ in 0..vectors {
-                            let vector = from.cast::<[u64; COPIED / 8]>().read_unaligned();
-                            into.cast::<[u64; COPIED / 8]>().write_unaligned(vector);
-                            (from, into) = (from.wrapping_add(COPIED), into.wrapping_add(COPIED));
+                        copy(row, into);
+                        for vector in 1..vectors {
+                            let at = vector * COPIED;
+                            copy(row.wrapping_add(at), into.wrapping_add(at));
                         }
                     } else {
                         into.copy_from_nonoverlapping(row, length);
@@ -92,4 +91,17 @@ fn windows(
         }
     }
     rows.truncate(range.len() * layer.depth);
+}
+
+/// Copies one vector.
+///
+/// # Safety
+/// Both are good for [`COPIED`] bytes.
+#[inline(always)]
+unsafe fn copy(from: *const i8, to: *mut i8) {
+    // SAFETY: passed on.
+    unsafe {
+        let vector = from.cast::<[u64; COPIED / 8]>().read_unaligned();
+        to.cast::<[u64; COPIED / 8]>().write_unaligned(vector);
+    }
 }
