@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import torch
 
-from . import calibrate, distill, evaluate, export, manifest, people, quantise, teacher, workers, zips
+from . import calibrate, distill, evaluate, export, manifest, people, precision, quantise, teacher, workers, zips
 from .networks import Config, cost, fold
 
 TRAINING = Path(__file__).resolve().parent.parent
@@ -162,7 +161,7 @@ def arguments() -> argparse.Namespace:
     c.add_argument("--init", type=Path, help="checkpoint or exported model to start from")
     c.add_argument("--int8", action="store_true", help="simulate the rounding of int8, for the last minutes")
     c.add_argument("--live", action="store_true", help="ask the teacher about every image; wants a GPU")
-    c.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    c.add_argument("--device", default=precision.best_device())
     c.add_argument("--plan", default="dense", choices=["dense", "full", "fused", "mobilefacenet"])
     c.add_argument("--width", type=float, default=1.0)
     c.add_argument("--activation", default="relu", choices=["relu", "prelu"])

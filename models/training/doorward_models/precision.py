@@ -1,6 +1,6 @@
-"""Whether to compute in bfloat16: on a GPU always, on a processor where its vectors know more than AVX2.
+"""Where to compute, and whether in bfloat16: on a GPU always, on a processor where its vectors know more than AVX2.
 
-Owns that choice only; without such instructions bfloat16 is many times slower than float32.
+Owns these choices only; without such instructions bfloat16 is many times slower than float32.
 """
 
 import torch
@@ -9,6 +9,11 @@ import torch
 def has_bfloat16(device: str) -> bool:
     """Whether bfloat16 is fast on a device of this type, "cpu" or "cuda"."""
     return device != "cpu" or torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "NO AVX", "AVX2")
+
+
+def best_device() -> str:
+    """ "cuda" where there is a GPU, else "cpu"."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def autocast(device: str):

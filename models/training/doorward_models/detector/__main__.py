@@ -23,10 +23,11 @@ def compose(args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Train the student, continuing from its checkpoint."""
+    from .. import precision
     from .train import train
 
     train(args.runs / "detector", args.size, args.steps, args.batch, args.rate, args.threads, args.start,
-          args.marks, args.device, args.loaders)
+          args.marks, args.device or precision.best_device(), args.loaders)
 
 
 def halves(args: argparse.Namespace) -> None:
@@ -93,7 +94,7 @@ def main() -> None:
     sub.add_argument("--rate", type=float, default=4e-3)
     sub.add_argument("--start", type=Path, help="checkpoint or exported model to begin with")
     sub.add_argument("--marks", type=float, default=30.0, help="weight of the landmarks in the loss")
-    sub.add_argument("--device", default="cpu", help="cpu or cuda")
+    sub.add_argument("--device", help="cpu or cuda; the GPU where there is one")
     sub.add_argument("--loaders", type=int, default=1, help="processes that make the batches")
 
     sub = command(halves)
