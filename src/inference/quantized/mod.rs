@@ -44,10 +44,16 @@ pub struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} operations in integers, ", self.fused)?;
-        match &self.float[..] {
-            [] => f.write_str("none left in floating point")?,
-            names => write!(f, "{} in floating point: {}", names.len(), names.join(", "))?,
+        match (self.fused, &self.float[..]) {
+            (0, names) => write!(f, "{} operations, all in floating point", names.len())?,
+            (fused, []) => write!(f, "{fused} operations in integers, none in floating point")?,
+            (fused, names) => {
+                let (count, names) = (names.len(), names.join(", "));
+                write!(
+                    f,
+                    "{fused} operations in integers, {count} in floating point: {names}"
+                )?;
+            }
         }
         match self.arena {
             Some(bytes) => write!(f, ", over an arena of {} KiB", bytes.div_ceil(1024)),
