@@ -108,7 +108,15 @@ const PAIRS: usize = 32;
 /// By itself, as the next, because the compiler makes no vectors of it where it is inlined.
 #[inline(never)]
 fn yuyv_block(block: &[u8; 4 * PAIRS], image: &mut [u8; 6 * PAIRS]) {
-    block_of_pairs(|i| [0, 1, 2, 3].map(|at| block[4 * i + at]), image);
+    let pair = |i| {
+        [
+            block[4 * i],
+            block[4 * i + 1],
+            block[4 * i + 2],
+            block[4 * i + 3],
+        ]
+    };
+    block_of_pairs(pair, image);
 }
 
 #[inline(never)]
@@ -138,20 +146,20 @@ fn block_of_pairs(pair: impl Fn(usize) -> [u8; 4], image: &mut [u8; 6 * PAIRS]) 
     for i in 0..PAIRS {
         let [y, u, z, v] = pair(i).map(i16::from);
         let (d, e) = (u - 128, v - 128);
-        let colour = [
-            128 + times(e, 409),
-            128 + times(d, -100) + times(e, -208),
-            128 + times(d, 516),
-        ];
-        for (channel, colour) in colour.into_iter().enumerate() {
-            left[channel][i] = level(times(y - 16, 298) + colour);
-            right[channel][i] = level(times(z - 16, 298) + colour);
-        }
+        let red = 128 + times(e, 409);
+        let green = 128 + times(d, -100) + times(e, -208);
+        let blue = 128 + times(d, 516);
+        let (y, z) = (times(y - 16, 298), times(z - 16, 298));
+        left[0][i] = level(y + red);
+        left[1][i] = level(y + green);
+        left[2][i] = level(y + blue);
+        right[0][i] = level(z + red);
+        right[1][i] = level(z + green);
+        right[2][i] = level(z + blue);
     }
+    let ([a, b, c], [x, y, z]) = (left, right);
     for (i, rgb) in image.as_chunks_mut::<6>().0.iter_mut().enumerate() {
-        for channel in 0..3 {
-            (rgb[channel], rgb[3 + channel]) = (left[channel][i], right[channel][i]);
-        }
+        *rgb = [a[i], b[i], c[i], x[i], y[i], z[i]];
     }
 }
 
