@@ -159,15 +159,8 @@ impl Translator<'_> {
         };
         let bias = linear.bias.iter().zip(&units).map(count).collect();
         let channels = input.shape.channels;
-        let (taps, depthwise) = (
-            window.taps(),
-            linear.group == channels && outputs == channels,
-        );
-        let weights = match linear.group {
-            1 => channels_last(&weights.values, channels, taps),
-            _ if depthwise => channels_last(&weights.values, outputs, taps),
-            _ => return Ok(None),
-        };
+        rule_if!(linear.group == 1 || linear.group == channels && outputs == channels);
+        let weights = channels_last(&weights.values, channels, window.taps());
         Ok(Some(Integers {
             input,
             window,

@@ -6,6 +6,7 @@ use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::nn::Sigmoid;
 
 use super::fuse::Integers;
+use super::ops::SCRATCH;
 use super::pattern;
 use super::translate::Translator;
 use crate::kernels::{Head, Kernels, Scratch, Shape};
@@ -118,10 +119,10 @@ impl EvalOp for RealHead {
         let bytes = bytes.as_slice::<i8>()?.chunks_exact(self.input.volume());
         let mut plain = output.try_as_plain_ram_mut()?;
         let reals = plain.as_slice_mut::<f32>()?;
-        let mut scratch = Scratch::default();
-        for (bytes, reals) in bytes.zip(reals.chunks_exact_mut(self.output.volume())) {
-            self.run(bytes, reals, &mut scratch);
-        }
+        let pairs = bytes.zip(reals.chunks_exact_mut(self.output.volume()));
+        SCRATCH.with_borrow_mut(|scratch| {
+            pairs.for_each(|(bytes, reals)| self.run(bytes, reals, scratch));
+        });
         Ok(tvec!(output.into_tvalue()))
     }
 }

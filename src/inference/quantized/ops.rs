@@ -14,7 +14,7 @@ use crate::kernels::{
 
 thread_local! {
     /// One per thread that runs networks.
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+    pub(super) static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 /// What an operation does to one image.

@@ -17,7 +17,7 @@ use crate::kernels::{Scratch, quantise};
 
 /// A planned network.
 pub(crate) struct Program {
-    steps: Vec<Step>,
+    steps: Vec<Step<Range<usize>>>,
     /// All activations.
     arena: Vec<i8>,
     /// All outputs.
@@ -30,11 +30,11 @@ pub(crate) struct Program {
     entrance: QuantizeImage,
 }
 
-/// One operation, with its places in the arena and among the outputs.
-enum Step {
-    Quantized(Quantized, Vec<Range<usize>>, Range<usize>),
-    Head(RealHead, Range<usize>, Range<usize>),
-    Dequantize(DequantizeLinearF32, Range<usize>, Range<usize>),
+/// One operation, with where its bytes are, inputs first, and its range of the outputs.
+enum Step<Bytes> {
+    Quantized(Quantized, Vec<Bytes>, Bytes),
+    Head(RealHead, Bytes, Range<usize>),
+    Dequantize(DequantizeLinearF32, Bytes, Range<usize>),
     /// Channels last to channels first, of so many channels; both places are among the outputs.
     Planes(usize, Range<usize>, Range<usize>),
 }
@@ -148,21 +148,14 @@ enum Value {
     Reals(Range<usize>),
 }
 
-/// A program in the making: its steps, with buffers instead of places.
+/// A program in the making: its steps, with the numbers of buffers instead of places in the arena.
 #[derive(Default)]
 struct Plan {
-    steps: Vec<Planned>,
+    steps: Vec<Step<usize>>,
     buffers: Vec<Buffer>,
     reals: usize,
     values: HashMap<OutletId, Value>,
     entrance: Option<(QuantizeImage, usize)>,
-}
-
-enum Planned {
-    Quantized(Quantized, Vec<usize>, usize),
-    Head(RealHead, usize, Range<usize>),
-    Dequantize(DequantizeLinearF32, usize, Range<usize>),
-    Planes(usize, Range<usize>, Range<usize>),
 }
 
 impl Plan {
@@ -187,13 +180,13 @@ impl Plan {
         let (places, size) = arrange(&self.buffers);
         let place = |buffer: usize| places[buffer].clone();
         let steps = self.steps.into_iter().map(|step| match step {
-            Planned::Quantized(op, inputs, output) => {
+            Step::Quantized(op, inputs, output) => {
                 let inputs = inputs.into_iter().map(place).collect();
                 Step::Quantized(op, inputs, place(output))
             }
-            Planned::Head(op, input, output) => Step::Head(op, place(input), output),
-            Planned::Dequantize(op, input, output) => Step::Dequantize(op, place(input), output),
-            Planned::Planes(channels, input, output) => Step::Planes(channels, input, output),
+            Step::Head(op, input, output) => Step::Head(op, place(input), output),
+            Step::Dequantize(op, input, output) => Step::Dequantize(op, place(input), output),
+            Step::Planes(channels, input, output) => Step::Planes(channels, input, output),
         });
         Ok(Some(Program {
             steps: steps.collect(),
@@ -249,17 +242,17 @@ impl Plan {
             rule_if!(op.output.volume() == size);
             let output = self.buffer(size);
             self.steps
-                .push(Planned::Quantized(op.clone(), buffers, output));
+                .push(Step::Quantized(op.clone(), buffers, output));
             return Ok(Some(Value::Bytes(output)));
         }
         let range = self.reals..self.reals + size;
         if let (Some(op), &[input]) = (node.op_as::<RealHead>(), &buffers[..]) {
             rule_if!(op.output.volume() == size);
             self.steps
-                .push(Planned::Head(op.clone(), input, range.clone()));
+                .push(Step::Head(op.clone(), input, range.clone()));
         } else if let (Some(op), &[input]) = (node.op_as::<DequantizeLinearF32>(), &buffers[..]) {
             self.steps
-                .push(Planned::Dequantize(op.clone(), input, range.clone()));
+                .push(Step::Dequantize(op.clone(), input, range.clone()));
         } else {
             return Ok(None);
         }
@@ -277,7 +270,7 @@ impl Plan {
                 let range = self.reals..self.reals + pixels.len();
                 self.reals = range.end;
                 self.steps
-                    .push(Planned::Planes(channels, pixels.clone(), range.clone()));
+                    .push(Step::Planes(channels, pixels.clone(), range.clone()));
                 Some(Value::Reals(range))
             }
             (AxisOp::Move(..), _) => None,
