@@ -26,13 +26,11 @@ impl Fit {
     )]
     pub fn fit(&mut self, image: &RgbImage, width: usize, height: usize, canvas: &mut RgbImage) {
         assert!(width <= canvas.width() && height <= canvas.height());
-        let factor = image.width() / width;
-        let whole = (width * factor, height * factor) == (image.width(), image.height());
-        let source = if whole && factor == 1 {
+        let source = if (width, height) == (image.width(), image.height()) {
             image
-        } else if whole {
+        } else if (2 * width, 2 * height) == (image.width(), image.height()) {
             let (columns, rows) = (0..image.width(), 0..image.height());
-            shrink(image, columns, rows, factor, &mut self.scaled);
+            shrink(image, columns, rows, 2, &mut self.scaled);
             &self.scaled
         } else {
             self.scaled.reshape(width, height);
@@ -183,15 +181,20 @@ mod tests {
             let value = |i: usize| (i * 31 % 251).to_le_bytes()[0];
             let pixels = (0..width * height * 3).map(value).collect();
             let image = RgbImage::from_pixels(width, height, pixels);
-            let mut canvas = RgbImage::new(37, 2);
-            Fit::default().fit(&image, 37, 2, &mut canvas);
+            let mut small = RgbImage::default();
+            shrink(&image, 0..width, 0..height, factor, &mut small);
+            if factor == 2 {
+                let mut canvas = RgbImage::new(37, 2);
+                Fit::default().fit(&image, 37, 2, &mut canvas);
+                assert_eq!(canvas.pixels(), small.pixels());
+            }
             for (x, y, c) in (0..37 * 2 * 3).map(|i| (i / 3 % 37, i / 111, i % 3)) {
                 let square = (0..factor * factor)
                     .map(|i| (x * factor + i % factor, y * factor + i / factor))
                     .map(|(x, y)| usize::from(image.pixel(x, y)[c]));
                 let (sum, area) = (square.sum::<usize>(), factor * factor);
                 let mean = (sum + area / 2) / area;
-                assert_eq!(usize::from(canvas.pixel(x, y)[c]), mean, "{x} {y} {c}");
+                assert_eq!(usize::from(small.pixel(x, y)[c]), mean, "{x} {y} {c}");
             }
         }
     }
