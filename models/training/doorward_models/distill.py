@@ -162,10 +162,13 @@ def channels_last(gradient: torch.Tensor) -> torch.Tensor:
 
 
 def learn(run: Run, faces: torch.Tensor, rows: np.ndarray, target, generator) -> dict[str, torch.Tensor]:
-    """One optimiser step on the faces `rows` of all `faces`; the loss terms."""
-    s = run.settings
+    """One optimiser step on the faces `rows` of all `faces`; the loss terms.
+
+    The maps count as much as the learning rate is high: at the end only the embedding does.
+    """
+    s, share = run.settings, rate_at(run.progress, run.settings)
     for group in (g for o in run.optimisers for g in o.param_groups):
-        group["lr"] = group["peak"] * rate_at(run.progress, s)
+        group["lr"] = group["peak"] * share
     images, answer = target.view(faces[rows], rows, run.size, generator)
     images = augment.degrade(images, generator).contiguous(memory_format=torch.channels_last)
     run.student.train()
@@ -184,7 +187,7 @@ def learn(run: Run, faces: torch.Tensor, rows: np.ndarray, target, generator) ->
             middle.float(), target.scale.middle(answer.middle, middle.shape[-1])),
     }
     loss = (4.0 * terms["cosine"] + s.relational * terms["relational"]
-            + s.spatial * terms["spatial"] + s.middle * terms["middle"])
+            + share * (s.spatial * terms["spatial"] + s.middle * terms["middle"]))
     for optimiser in run.optimisers:
         optimiser.zero_grad(set_to_none=True)
     loss.backward()

@@ -79,7 +79,7 @@ def stages(plan: str, width: float) -> tuple[int, list[Stage]]:
     if plan == "dense":
         return s(32), [
             Stage("conv", s(64), 0, 1, 2),
-            Stage("fused", s(64), s(64), 4, 1),
+            Stage("fused", s(64), s(64), 3, 1),
             Stage("conv", s(128), 0, 1, 2),
             Stage("fused", s(128), s(96), 3, 1),
         ]

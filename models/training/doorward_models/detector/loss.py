@@ -45,4 +45,4 @@ def loss(raw: Tensor, cells: Tensor, target: Tensor, owner: Tensor, faces: Tenso
         return (plain.mean(1) * weight).sum() / total
 
     box = error(torch.cat([centre, growth * 0.5], 1), 0.05)
-    return {"score": scores.sum() / total, "box": BOX * box, "marks": weight_of_marks * error(marks, 0.02)}
+    return {"score": scores.sum() / total, "box": BOX * box, "marks": weight_of_marks * error(marks, 0.005)}
