@@ -80,15 +80,20 @@ def measure(path: Path, a) -> dict[str, float]:
     """LFW measures of the model at `path`."""
     embeddings, names = lfw(path, a)
     pairs = evaluate.read_pairs(a.shared / "data" / "lfw" / "pairs_dev.txt", names)
-    measured = evaluate.evaluate(embeddings, *pairs)
+    measured = evaluate.evaluate(embeddings, *pairs) | evaluate.of_all_pairs(embeddings, persons(names))
     print(path.name, json.dumps(measured))
     return measured
+
+
+def persons(names: list[str]) -> np.ndarray:
+    """Whom each LFW image shows [N], as numbers."""
+    return np.unique([Path(n).parent.name for n in names], return_inverse=True)[1]
 
 
 def check(path: Path, table: calibrate.Table, a) -> None:
     """Prints which share of all LFW impostor pairs the table's similarities let through."""
     embeddings, names = lfw(path, a)
-    person = np.unique([Path(n).parent.name for n in names], return_inverse=True)[1]
+    person = persons(names)
     for fmr, similarity in zip(table.fmr[2:7], table.similarity[2:7]):
         print(f"calibrated {fmr:g} at {similarity:.4f}: "
               f"LFW {calibrate.share_above(embeddings, person, similarity):.2g}")

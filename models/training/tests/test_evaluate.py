@@ -46,3 +46,11 @@ def test_true_accept_rate_at_a_false_match_rate():
     similarity = np.append(others, mated)
     same = np.append(np.zeros(1001, bool), np.ones(4, bool))
     assert evaluate.true_accept_rate(similarity, same, 1e-2) == pytest.approx(0.75)
+
+
+def test_all_pairs_count_every_pair_once():
+    turn = np.deg2rad([0, 10, 90, 130])
+    faces = np.stack([np.cos(turn), np.sin(turn)], 1)  # mates 10 and 40 degrees apart, the nearest others 80
+    rates = evaluate.of_all_pairs(faces, np.array([0, 0, 1, 1]))
+    assert list(rates) == ["all_tar_1e-3", "all_tar_1e-4", "all_tar_1e-5"] and set(rates.values()) == {100.0}
+    assert set(evaluate.of_all_pairs(faces, np.array([0, 1, 1, 0])).values()) == {0.0}

@@ -18,6 +18,8 @@ TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
 """Where ArcFace wants the five landmarks in a 112x112 crop."""
+MOVE = 4
+"""Pixels that an image is moved by to see how far the teacher agrees with itself."""
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 
@@ -60,6 +62,12 @@ def landmark_error(matched: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     a, b = (f[seen, 4:14].reshape(-1, 5, 2) for f in (matched, wanted))
     eyes = np.linalg.norm(b[:, 0] - b[:, 1], axis=1)
     return np.linalg.norm(a - b, axis=2).mean(1) / eyes
+
+
+def moved(images: list, pixels: int) -> list:
+    """The same images, their content that much further right and down, the border repeated."""
+    around = ((pixels, 0), (pixels, 0), (0, 0))
+    return [(name, np.pad(i, around, "edge")[: i.shape[0], : i.shape[1]]) for name, i in images]
 
 
 def false_alarms(images: list[np.ndarray], detector: Detector, teacher: Detector) -> np.ndarray:
@@ -136,6 +144,9 @@ def evaluate(model: Path, teacher: Path, shared: Path, runs: Path, threads: int,
         raise SystemExit("not one face found")
     middle, high = np.quantile(error, (0.5, 0.95))
     print(f"landmark error: median {middle:.2%}, 95th percentile {high:.2%} of the eye distance")
+    elsewhere = wanted + np.append(np.full(grid.FACE - 1, MOVE), 0)
+    own = np.median(landmark_error(match(moved(images, MOVE), elsewhere, judge), elsewhere))
+    print(f"the teacher against itself, the image moved by {MOVE} pixels: median {own:.2%}")
     alarms = {part: sources.negatives(shared, part == "held out") for part in ("held out", "trained on")}
     scores = {part: false_alarms(photos, detector, judge) for part, photos in alarms.items()}
     for threshold in THRESHOLDS:
