@@ -135,17 +135,60 @@ impl Tile for DotProd {
 /// As [`Tile::pack`], on a machine with NEON.
 #[inline(always)]
 pub(super) unsafe fn pack_pairs(rows: *const i8, count: usize, depth: usize, panel: *mut i8) {
+    // Sixteen values of the rows in the six registers.
+    #[rustfmt::skip]
+    macro_rules! zip {
+        ($a:literal, $b:literal, $c:literal, $d:literal, $e:literal, $f:literal) => {
+            concat!(
+                zip!("zip1", $a, $b, $c, $d, $e, $f), zip!("zip2", $a, $b, $c, $d, $e, $f),
+            )
+        };
+        ($half:literal, $a:literal, $b:literal, $c:literal, $d:literal, $e:literal, $f:literal) => {
+            concat!(
+                $half, " v20.2d, v", $a, ".2d, v", $b, ".2d\n",
+                $half, " v21.2d, v", $c, ".2d, v", $d, ".2d\n",
+                $half, " v22.2d, v", $e, ".2d, v", $f, ".2d\n",
+                "st1 {{v20.2d-v22.2d}}, [{to}], #48\n",
+            )
+        };
+    }
+    let row = |j: usize| rows.wrapping_add(j.min(count - 1) * depth);
     // SAFETY: every row that is read is one of the `count`; `depth * ROWS` bytes are written.
     unsafe {
-        let rows: [*const i8; ROWS] = std::array::from_fn(|j| rows.add(j.min(count - 1) * depth));
-        let mut to = panel.cast::<i64>();
-        for k in (0..depth).step_by(16) {
-            for (pair, rows) in rows.chunks_exact(2).enumerate() {
-                let [a, b] = [rows[0], rows[1]].map(|row| vld1q_s64(row.add(k).cast()));
-                vst1q_s64(to.add(2 * pair), vzip1q_s64(a, b));
-                vst1q_s64(to.add(2 * pair + ROWS), vzip2q_s64(a, b));
-            }
-            to = to.add(2 * ROWS);
-        }
+        asm!(
+            "subs {k}, {k}, #32",
+            "b.lt 3f",
+            "2:",
+            "ldp q0, q1, [{a}], #32",
+            "ldp q2, q3, [{b}], #32",
+            "ldp q4, q5, [{c}], #32",
+            "ldp q6, q7, [{d}], #32",
+            "ldp q16, q17, [{e}], #32",
+            "ldp q18, q19, [{f}], #32",
+            zip!("0", "2", "4", "6", "16", "18"),
+            zip!("1", "3", "5", "7", "17", "19"),
+            "subs {k}, {k}, #32",
+            "b.ge 2b",
+            "3:",
+            // Sixteen values are left of an odd number of them.
+            "tbz {k}, #4, 4f",
+            "ldr q0, [{a}]",
+            "ldr q2, [{b}]",
+            "ldr q4, [{c}]",
+            "ldr q6, [{d}]",
+            "ldr q16, [{e}]",
+            "ldr q18, [{f}]",
+            zip!("0", "2", "4", "6", "16", "18"),
+            "4:",
+            k = inout(reg) depth => _,
+            a = inout(reg) row(0) => _, b = inout(reg) row(1) => _, c = inout(reg) row(2) => _,
+            d = inout(reg) row(3) => _, e = inout(reg) row(4) => _, f = inout(reg) row(5) => _,
+            to = inout(reg) panel => _,
+            out("v0") _, out("v1") _, out("v2") _, out("v3") _,
+            out("v4") _, out("v5") _, out("v6") _, out("v7") _,
+            out("v16") _, out("v17") _, out("v18") _, out("v19") _,
+            out("v20") _, out("v21") _, out("v22") _,
+            options(nostack),
+        );
     }
 }

@@ -91,6 +91,16 @@ impl Target {
         let at = row.wrapping_mul(self.stride);
         (self.output.wrapping_add(at), self.added.wrapping_add(at))
     }
+
+    /// The same pixels, [`LANES`] channels on.
+    #[inline(always)]
+    fn beside(self) -> Target {
+        Target {
+            output: self.output.wrapping_add(LANES),
+            added: self.added.wrapping_add(LANES),
+            ..self
+        }
+    }
 }
 
 /// Room for a step of full size of which only the first `rows` pixels and `lanes` channels are
@@ -168,7 +178,7 @@ pub(super) unsafe fn dense<T: Tile, const SELECT: bool, const RESIDUAL: bool>(
     assert!(blocks == outputs.div_ceil(LANES) && layer.weights.len() == blocks * LANES * depth);
     assert!(layer.start.len().is_multiple_of(blocks * LANES));
     assert!(RESIDUAL == residual.is_some_and(|r| r.len() == output.len()));
-    let step = layer.start.len() / blocks;
+    let [step, bytes] = [layer.start.len() / blocks, LANES * depth];
     panel.resize(T::ROWS * depth, 0);
     let panel = panel.as_mut_ptr();
     let mut spare = Spare::new();
@@ -192,28 +202,27 @@ pub(super) unsafe fn dense<T: Tile, const SELECT: bool, const RESIDUAL: bool>(
         let (mut weights, mut start) = (layer.weights.as_ptr(), layer.start.as_ptr());
         // Blocks that need no spare room.
         let full = if here == T::ROWS { outputs / LANES } else { 0 };
-        for (block, table) in layer.requant.tables.iter().enumerate() {
-            let lanes = Lanes::new(&layer.requant, table);
-            // SAFETY: by the assertions weights and starts are those of LANES channels, and the
-            // target has `here` pixels of LANES channels, or of as many as are left.
-            unsafe {
-                let lacks = block >= full;
-                let lanes_here = LANES.min(outputs.wrapping_sub(block * LANES));
-                let to = if lacks {
-                    spare.lend::<RESIDUAL>(target, here, lanes_here)
-                } else {
-                    target
-                };
+        let (whole, parts) = layer.requant.tables.split_at(full);
+        // SAFETY: by the assertions weights and starts are those of LANES channels for each table,
+        // and the target has `here` pixels of LANES channels, or of as many as are left.
+        unsafe {
+            for table in whole {
                 let sums = T::sums(panel, depth, weights, start);
-                T::requantise::<SELECT, RESIDUAL>(sums, lanes, to);
-                if lacks {
-                    spare.give(target, here, lanes_here);
-                }
+                T::requantise::<SELECT, RESIDUAL>(sums, Lanes::new(&layer.requant, table), target);
+                weights = weights.add(bytes);
+                start = start.add(step);
+                target = target.beside();
             }
-            weights = weights.wrapping_add(LANES * depth);
-            start = start.wrapping_add(step);
-            target.output = target.output.wrapping_add(LANES);
-            target.added = target.added.wrapping_add(LANES);
+            for (part, table) in parts.iter().enumerate() {
+                let some = LANES.min(outputs - (full + part) * LANES);
+                let to = spare.lend::<RESIDUAL>(target, here, some);
+                let sums = T::sums(panel, depth, weights, start);
+                T::requantise::<SELECT, RESIDUAL>(sums, Lanes::new(&layer.requant, table), to);
+                spare.give(target, here, some);
+                weights = weights.add(bytes);
+                start = start.add(step);
+                target = target.beside();
+            }
         }
     }
 }
