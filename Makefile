@@ -34,6 +34,7 @@ deny:
 PYTHON ?= target/compare/venv/bin/python
 compare: build $(PYTHON)
 	cross/build
+	benches/peers $(PYTHON) -m pip
 	$(PYTHON) benches/compare.py
 
 target/compare/venv/bin/python: benches/requirements.txt

@@ -2,8 +2,7 @@
 """Compares doorward with other engines on one network, and counts ARM instructions.
 
 Every engine runs on one thread, in turns, several rounds. What counts is the processor time of a
-run in the best round, which a busy machine disturbs less than the time on the clock. ARM instructions are counted under an emulator by benches/count.c, as
-the difference between two numbers of runs: they are exact, but they are not time.
+run in the best round, which a busy machine disturbs less than the time on the clock. For ARM see arm.py.
 
 Writes target/compare.json and prints the tables of benches/README.md. See there what it needs.
 """
@@ -12,7 +11,6 @@ import argparse
 import json
 import os
 import resource
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -23,12 +21,12 @@ import onnx
 import onnxruntime as ort
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+import arm
 import mobilefacenet as net
 
 ROOT = Path(__file__).resolve().parent.parent
 WORK = ROOT / "target/compare"
 ARM = ROOT / "target/aarch64-unknown-linux-gnu/dist/doorward"
-CORES = {"neon": "cortex-a53", "dotprod": "cortex-a76", "i8mm": "max"}
 
 
 def session(model, threads=1):
@@ -75,6 +73,7 @@ def write_models():
         net.to_ncnn(layers, WORK / f"ncnn_f32{suffix}")
         net.to_ncnn(layers, WORK / f"ncnn_int8{suffix}", scales)
     net.picture(1).tofile(WORK / "pixels.rgb")
+    np.save(WORK / "input.npy", net.tensor(net.picture(1)))
 
 
 RUNS = 40
@@ -213,48 +212,6 @@ def others(binary):
     return table
 
 
-def counter():
-    """The counting plugin, built."""
-    plugin = WORK / "count.so"
-    subprocess.run(["gcc", "-O2", "-shared", "-fPIC", ROOT / "benches/count.c", "-o", plugin],
-                   check=True)
-    return plugin
-
-
-def count(plugin, core, isa, *arguments):
-    """Million instructions of one run of `doorward bench`."""
-    # Without these the program would start itself anew, which the emulator cannot.
-    environment = os.environ | {"MALLOC_TRIM_THRESHOLD_": "4194304", "RUST_LOG": "off",
-                                "MALLOC_MMAP_THRESHOLD_": "33554432", "DOORWARD_ISA": isa,
-                                "TRACT_CPU_AARCH64_KIND": "a53" if isa == "neon" else "a72"}
-
-    def run(runs):
-        command = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", "-cpu", core, "-plugin", plugin,
-                   ARM, "--json", "bench", *arguments, "--runs", str(runs)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        last = [line for line in done.stderr.splitlines() if line.startswith("instructions ")][-1]
-        return int(last.split()[1])
-
-    return round((run(5) - run(1)) / 4 / 1e6, 2)
-
-
-def arm():
-    """Million instructions by what ran; empty without an ARM binary."""
-    if not ARM.exists() or not shutil.which("qemu-aarch64"):
-        print("ARM: skipped, needs the binary of cross/build and qemu-user")
-        return {}
-    plugin = counter()
-    network = ("--network", WORK / "int8.onnx")
-    found = {isa: count(plugin, core, isa, *network) for isa, core in CORES.items()}
-    stock = ("--network", WORK / "f32.onnx", "--stock")
-    found["tract_f32"] = count(plugin, CORES["dotprod"], "dotprod", *stock)
-    for isa in ["neon", "dotprod"]:
-        for stage, key in [("pipeline", "step"), ("detect", "detect"), ("embed", "embed")]:
-            found[f"{key}_{isa}"] = count(plugin, CORES[isa], isa, "--stage", stage)
-    found["idle"] = count(plugin, CORES["neon"], "neon", "--stage", "idle")
-    return found
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", type=Path, default=ROOT / "target/release/doorward")
@@ -268,10 +225,18 @@ def main():
     print("\n| network | doorward, ms | ONNX Runtime, ms | cosine between them |\n|---|---|---|---|")
     for name, (ours, theirs, cosine) in others(arguments.binary).items():
         print(f"| {name} | {ours:.2f} | {theirs:.2f} | {cosine:.4f} |")
-    counts = arm()
-    print("\n| ARM | million instructions |\n|---|---|")
-    for name, millions in counts.items():
-        print(f"| {name} | {millions} |")
+    counts, peers, missing = {}, {}, arm.ready(ROOT, ARM)
+    if missing:
+        print(missing)
+    else:
+        counter = arm.Counter(ROOT, WORK, ARM)
+        counts, peers = arm.ours(counter), arm.peers(counter)
+        print("\n| ARM | million instructions |\n|---|---|")
+        for name, millions in counts.items():
+            print(f"| {name} | {millions} |")
+        print("\n| peers, million instructions | " + " | ".join(arm.CORES) + " |\n|---|---|---|---|")
+        for name, levels in peers.items():
+            print(f"| {name} | " + " | ".join(f"{millions}" for millions in levels.values()) + " |")
     best = {relu: min(ms for name, (ms, _) in table.items()
                       if name.startswith("ONNX Runtime int8") and ("ReLU" in name) == relu)
             for relu in (False, True)}
@@ -289,6 +254,7 @@ def main():
             "ncnn_int8_ms": time_of("ncnn int8"),
         },
         "arm_minstr": counts,
+        "arm_peers_minstr": peers,
     }
     (ROOT / "target/compare.json").write_text(json.dumps(answer, indent=1) + "\n")
 
