@@ -1,6 +1,5 @@
 //! ARMv8.2: `SDOT`, sixteen products to an instruction.
 
-use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::neon::{Sums, finish_rows, store_rows};
