@@ -20,7 +20,8 @@ def made_up() -> data.Faces:
     real = np.array([True] * 16 + [False] * 8 + [True] * 4 + [False] * 12)
     images = rng.integers(0, 100, (40, 112, 112, 3), dtype=np.uint8)
     images += np.uint8(100) * real[:, None, None, None]
-    return data.Faces(images, sets, real)
+    answers = np.where(real, 3, -1).astype(np.float32)
+    return data.Faces(images, sets, real, answers, images[::-1], answers[::-1])
 
 
 def test_rates_are_shares_of_attacks_and_of_real_faces():
@@ -46,6 +47,18 @@ def test_every_set_and_kind_is_drawn_evenly():
 def test_the_set_left_out_is_never_trained_on():
     faces = made_up()
     assert set(faces.sets[faces.rows(without="a")]) == {"b"} and set(faces.sets[faces.rows(only="a")]) == {"a"}
+
+
+def test_what_is_wanted_lies_between_label_and_answer_but_for_imitations():
+    faces, s = made_up(), train.Settings(batch=16, imitated=0.5, taught=0.5)
+    of = train.groups(faces, np.arange(40))
+    images, wanted = train.batch(faces, of, s, 1.0, np.random.default_rng(0), torch.Generator().manual_seed(0))
+    assert len(images) == len(wanted) == 32
+    odds = torch.sigmoid(torch.tensor([-1.0, 1.0]))  # of answers two below and two above the threshold
+    real, imitated, presented, further = wanted.split([8, 4, 4, 16])
+    assert torch.allclose(real, (0.95 + odds[1]) / 2) and torch.allclose(imitated, torch.tensor(0.05))
+    assert torch.allclose(presented, (0.05 + odds[0]) / 2)
+    assert all(torch.isclose(odds, w).any() for w in further)
 
 
 def test_imitations_stay_in_range_and_change_the_image():

@@ -1,7 +1,8 @@
 """Real and presented faces from webcam collections, aligned as the embedder's are.
 
 Owns the cache `<runs>/liveness/` (`faces.npy` uint8 [N, 112, 112, 3] RGB, `faces.tsv` with set and kind of
-each row). A set is one collection: one room, one camera, few people, so sets are never divided.
+each row, `faces_answers.npy` with what the published networks say of it; `further.npy` and `further_answers.npy` likewise
+for faces without a label). A set is one collection: one room, one camera, few people, so sets are never divided.
 """
 
 import zipfile
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from .. import zips
 from ..evaluate import TEMPLATE, similarity_transform
+from . import taught
 
 MARGIN = 0.4  # of each side, repeated around an image that is hardly larger than the face
 
@@ -25,6 +27,9 @@ class Faces:
     images: np.ndarray  # uint8 [N, 112, 112, 3]
     sets: np.ndarray  # [N] names such as "set01"
     real: np.ndarray  # bool [N]
+    answers: np.ndarray  # log-odds [N] of the published networks
+    further: np.ndarray  # uint8 [M, 112, 112, 3], without a label
+    further_answers: np.ndarray  # log-odds [M]
 
     def rows(self, *, without: str | None = None, only: str | None = None) -> np.ndarray:
         """Row numbers of all sets but one, or of one set."""
@@ -62,10 +67,22 @@ def build(shared: Path, cache: Path) -> None:
 
 
 def load(shared: Path, runs: Path) -> Faces:
-    """All faces, aligned at the first call."""
+    """All faces, aligned and answered at the first call."""
     cache = runs / "liveness"
     if not (cache / "faces.npy").exists():
         build(shared, cache)
+    kept = {}
+    for name, make in (("faces", None), ("further", lambda: taught.further(shared, runs))):
+        kept[name] = _cached(cache / f"{name}.npy", make)
+        kept[f"{name}_answers"] = _cached(cache / f"{name}_answers.npy", lambda: taught.answers(shared, kept[name]))
     table = [line.split("\t") for line in (cache / "faces.tsv").read_text().splitlines()]
     sets, kinds = (np.array([row[k] for row in table]) for k in (0, 1))
-    return Faces(np.load(cache / "faces.npy"), sets, kinds == "real")
+    return Faces(kept["faces"], sets, kinds == "real", kept["faces_answers"], kept["further"],
+                 kept["further_answers"])
+
+
+def _cached(path: Path, make) -> np.ndarray:
+    """The array at `path`, made at the first call."""
+    if not path.exists():
+        np.save(path, make())
+    return np.load(path)

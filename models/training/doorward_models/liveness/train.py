@@ -1,7 +1,8 @@
 """Training of the presentation attack detector, on all sets or on all but one.
 
 Owns the drawing of batches, the loop and its checkpoint. Every batch holds as many real as presented faces,
-and every set as much as any other: which set a face comes from then says nothing about what it is.
+and every set as much as any other: which set a face comes from then says nothing about what it is. What is wanted
+of a face is mostly what published networks say of it, for a few collections teach their rooms and people as well.
 """
 
 import math
@@ -16,6 +17,7 @@ from tqdm import tqdm
 from .. import augment, muon, precision
 from ..networks import Unit
 from ..teacher import unit
+from . import measures
 from .data import Faces
 from .network import LivenessNet
 from .recapture import recapture
@@ -23,12 +25,14 @@ from .recapture import recapture
 
 @dataclass(frozen=True)
 class Settings:
-    steps: int = 200
-    batch: int = 64
+    steps: int = 400
+    batch: int = 64  # labelled faces; as many without a label are added
     rate: float = 0.03  # peak of the convolutions: relative change a step
     vector_rate: float = 3e-3  # peak of everything else
     smoothing: float = 0.05  # of the labels
     imitated: float = 0.25  # share of the attacks that are imitated on real faces
+    taught: float = 0.7  # how much the published networks' answer counts against a label
+    temperature: float = 2.0  # that their log-odds are divided by
     seed: int = 0
 
 
@@ -56,14 +60,27 @@ def change(images: torch.Tensor, generator) -> torch.Tensor:
     return torch.where(grey, images.mean(1, keepdim=True), images)
 
 
-def batch(faces: Faces, of, s: Settings, chances, generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images [B, 3, 112, 112] and labels [B] (1: real), half of them real."""
+def believed(answers: np.ndarray, threshold: float, s: Settings) -> torch.Tensor:
+    """The probability of a real face in the published networks' answers [N], one half at `threshold`."""
+    return torch.sigmoid(torch.from_numpy((answers - threshold) / s.temperature).float())
+
+
+def batch(faces: Faces, of, s: Settings, threshold: float, chances, generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images [2 * batch, 3, 112, 112] and the wanted probabilities [2 * batch].
+
+    First real faces, then imitated attacks, then presented ones, then faces without a label. The published
+    networks are not asked about what is imitated.
+    """
     half, imitated = s.batch // 2, round(s.batch / 2 * s.imitated)
     real, presented = draw(chances, of[True], half + imitated), draw(chances, of[False], half - imitated)
-    rows = np.concatenate([real, presented])
-    images = unit(torch.from_numpy(faces.images[rows]))
-    images[half : half + imitated] = recapture(images[half : half + imitated], generator)
-    return change(images, generator), (torch.arange(s.batch) < half).float()
+    rows, others = np.concatenate([real, presented]), chances.integers(0, len(faces.further), s.batch)
+    images = unit(torch.from_numpy(np.concatenate([faces.images[rows], faces.further[others]])))
+    attacks = slice(half, half + imitated)
+    images[attacks] = recapture(images[attacks], generator)
+    label = (torch.arange(s.batch) < half).float() * (1 - 2 * s.smoothing) + s.smoothing
+    wanted = label.lerp(believed(faces.answers[rows], threshold, s), s.taught)
+    wanted[attacks] = label[attacks]
+    return change(images, generator), torch.cat([wanted, believed(faces.further_answers[others], threshold, s)])
 
 
 def train(faces: Faces, rows: np.ndarray, s: Settings, path: Path) -> LivenessNet:
@@ -80,14 +97,15 @@ def train(faces: Faces, rows: np.ndarray, s: Settings, path: Path) -> LivenessNe
     peaks = (s.rate, s.vector_rate)
     of, chances = groups(faces, rows), np.random.default_rng(s.seed)
     generator = torch.Generator().manual_seed(s.seed)
+    threshold, _ = measures.equal_error(faces.answers[rows], faces.real[rows])
     for step in tqdm(range(s.steps), desc=path.stem, mininterval=5):
         for optimiser, peak in zip(optimisers, peaks):
             optimiser.param_groups[0]["lr"] = peak * 0.5 * (1 + math.cos(math.pi * step / s.steps))
             optimiser.zero_grad()
-        images, real = batch(faces, of, s, chances, generator)
+        images, wanted = batch(faces, of, s, threshold, chances, generator)
         with precision.autocast("cpu"):
             logits = network(images.contiguous(memory_format=torch.channels_last))[:, 0].float()
-        binary_cross_entropy_with_logits(logits, real * (1 - 2 * s.smoothing) + s.smoothing).backward()
+        binary_cross_entropy_with_logits(logits, wanted).backward()
         for optimiser in optimisers:
             optimiser.step()
     path.parent.mkdir(parents=True, exist_ok=True)
