@@ -152,7 +152,8 @@ pub(super) unsafe fn pack_pairs(rows: *const i8, count: usize, depth: usize, pan
         };
     }
     let row = |j: usize| rows.wrapping_add(j.min(count - 1) * depth);
-    // SAFETY: every row that is read is one of the `count`; `depth * ROWS` bytes are written.
+    // SAFETY: reads `depth` bytes of each row, which is one of the `count`, and writes `depth * ROWS` of
+    // the panel and the registers named; `depth` is a multiple of 16, so that one bit tells an odd one.
     unsafe {
         asm!(
             "subs {k}, {k}, #32",

@@ -1,8 +1,9 @@
 """Real and presented faces from webcam collections, aligned as the embedder's are.
 
 Owns the cache `<runs>/liveness/` (`faces.npy` uint8 [N, 112, 112, 3] RGB, `faces.tsv` with set and kind of
-each row, `faces_answers.npy` with what the published networks say of it; `further.npy` and `further_answers.npy` likewise
-for faces without a label). A set is one collection: one room, one camera, few people, so sets are never divided.
+each row, `faces_answers.npy` with what the published networks say of it; `further.npy` and
+`further_answers.npy` likewise for faces without a label). A set is one collection: one room, one camera, few
+people, so sets are never divided.
 """
 
 import zipfile
@@ -71,14 +72,13 @@ def load(shared: Path, runs: Path) -> Faces:
     cache = runs / "liveness"
     if not (cache / "faces.npy").exists():
         build(shared, cache)
-    kept = {}
-    for name, make in (("faces", None), ("further", lambda: taught.further(shared, runs))):
-        kept[name] = _cached(cache / f"{name}.npy", make)
-        kept[f"{name}_answers"] = _cached(cache / f"{name}_answers.npy", lambda: taught.answers(shared, kept[name]))
+    faces = np.load(cache / "faces.npy")
+    further = _cached(cache / "further.npy", lambda: taught.further(shared, runs))
+    answers, further_answers = (_cached(cache / f"{name}_answers.npy", lambda: taught.answers(shared, images))
+                                for name, images in (("faces", faces), ("further", further)))
     table = [line.split("\t") for line in (cache / "faces.tsv").read_text().splitlines()]
     sets, kinds = (np.array([row[k] for row in table]) for k in (0, 1))
-    return Faces(kept["faces"], sets, kinds == "real", kept["faces_answers"], kept["further"],
-                 kept["further_answers"])
+    return Faces(faces, sets, kinds == "real", answers, further, further_answers)
 
 
 def _cached(path: Path, make) -> np.ndarray:
