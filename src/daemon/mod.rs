@@ -17,6 +17,7 @@ mod outbox;
 mod quota;
 mod reload;
 mod service;
+mod sink;
 mod vision;
 mod wishes;
 
@@ -46,6 +47,7 @@ use guard::Guard;
 use outbox::StoredOutbox;
 use reload::Successor;
 use service::{Service, Words, tell};
+use sink::{Broker, EventSink, JsonLines};
 use vision::Vision;
 use wishes::Wishes;
 
@@ -65,43 +67,6 @@ const LAST_FRAME: Duration = Duration::from_millis(500);
 
 /// Words for a lock on MQTT that may wait; more than one waits only without a broker.
 const LOCK_WORDS: usize = 4;
-
-/// Where events go, besides the store.
-pub trait EventSink: Send {
-    /// Takes an event that is stored.
-    fn deliver(&mut self, event: &VerificationEvent);
-    /// Whether stored events wait in the outbox for a broker.
-    fn uses_outbox(&self) -> bool;
-}
-
-/// Events as JSON lines on standard output.
-pub struct JsonLines;
-
-impl EventSink for JsonLines {
-    fn deliver(&mut self, event: &VerificationEvent) {
-        match serde_json::to_string(event) {
-            Ok(line) => println!("{line}"),
-            Err(error) => log::error!("event {}: {error}", event.event_id),
-        }
-    }
-
-    fn uses_outbox(&self) -> bool {
-        false
-    }
-}
-
-/// Events through the outbox to the broker.
-struct Broker(Arc<Notify>);
-
-impl EventSink for Broker {
-    fn deliver(&mut self, _: &VerificationEvent) {
-        self.0.notify_one();
-    }
-
-    fn uses_outbox(&self) -> bool {
-        true
-    }
-}
 
 /// What the vision thread and the capture thread share with the rest.
 struct Shared {
