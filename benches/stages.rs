@@ -9,15 +9,15 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use doorward::face::{AlignedFace, Embedding};
 use doorward::gallery::{ModelId, Template};
-use doorward::image::{Frame, PixelFormat, RgbImage, decode, decode_photo};
+use doorward::image::{Frame, Picture, PixelFormat, RgbImage, decode_photo};
 use doorward::setup::{ModelArgs, Setup};
 
-fn picture(name: &str) -> RgbImage {
+fn photo(name: &str) -> RgbImage {
     let file = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
     decode_photo(&std::fs::read(file).unwrap(), name).unwrap()
 }
 
-/// The picture as a camera gives it that knows no colour.
+/// The photo as a camera gives it that knows no colour.
 fn yuyv(image: &RgbImage) -> Frame {
     let pixels = image.pixels().chunks(3);
     Frame {
@@ -46,18 +46,18 @@ fn template(seed: u64, size: usize, id: &ModelId) -> Template {
 
 fn stages(c: &mut Criterion) {
     let setup = Setup::load(None, &ModelArgs::default()).unwrap();
-    let (ada, nobody) = (picture("ada.jpg"), picture("no_face.jpg"));
+    let (ada, nobody) = (photo("ada.jpg"), photo("no_face.jpg"));
     let (face, empty) = (yuyv(&ada), yuyv(&nobody));
     let mut group = c.benchmark_group("stages");
 
-    let mut image = RgbImage::default();
-    group.bench_function("decode", |b| b.iter(|| decode(&face, &mut image).unwrap()));
+    let mut unused = RgbImage::default();
+    let frame = Picture::of(&face, &mut unused).unwrap();
     let mut detector = setup.detector().unwrap();
-    group.bench_function("detect", |b| b.iter(|| detector.detect(&ada).unwrap()));
-    let found = detector.detect(&ada).unwrap()[0];
+    group.bench_function("detect", |b| b.iter(|| detector.detect(frame).unwrap()));
+    let found = detector.detect(frame).unwrap()[0];
     let mut aligned = AlignedFace::default();
     group.bench_function("align", |b| {
-        b.iter(|| aligned.align(&ada, &found.landmarks));
+        b.iter(|| aligned.align(frame, &found.landmarks));
     });
     let (mut embedder, _) = setup.embedder().unwrap();
     group.bench_function("embed", |b| {

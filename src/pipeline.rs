@@ -15,7 +15,7 @@ use crate::face::{
     Presentation, Quality, QualityLimits, QualityReason, QualityReasons, TrackId, Tracker,
 };
 use crate::gallery::{Gallery, Match, ModelMismatch, Template, Verification};
-use crate::image::{Frame, ImageError, Motion, PixelFormat, RgbImage, decode};
+use crate::image::{Frame, ImageError, Motion, Picture, PixelFormat, RgbImage};
 use crate::inference::ModelError;
 
 /// A face that is turned further says little about being a picture of one.
@@ -29,7 +29,7 @@ const DECODE_AGAIN: Duration = Duration::from_millis(250);
 /// How long each stage of a step took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Timings {
-    /// Camera format to RGB.
+    /// Decoding Motion JPEG, and whether anything moved. Raw frames are decoded where they are looked at.
     pub decode: Duration,
     /// Face detector.
     pub detect: Duration,
@@ -111,7 +111,8 @@ pub struct Pipeline {
     /// When a picture in which nothing had moved was last decoded to see that; none since something
     /// moved.
     rested_at: Option<Duration>,
-    image: RgbImage,
+    /// What was Motion JPEG.
+    decoded: RgbImage,
     aligned: AlignedFace,
     probe: Template,
 }
@@ -140,7 +141,7 @@ impl Pipeline {
             motion: Motion::default(),
             looked_at: None,
             rested_at: None,
-            image: RgbImage::default(),
+            decoded: RgbImage::default(),
             aligned: AlignedFace::default(),
             probe,
         }
@@ -169,21 +170,29 @@ impl Pipeline {
     /// # Errors
     /// [`StepError::Image`] for a frame to skip; the others mean that nothing will work.
     pub fn step(&mut self, frame: &Frame) -> Result<Step, StepError> {
+        let mut decoded = std::mem::take(&mut self.decoded);
+        let step = self.look(frame, &mut decoded);
+        self.decoded = decoded;
+        step
+    }
+
+    fn look(&mut self, frame: &Frame, decoded: &mut RgbImage) -> Result<Step, StepError> {
         let started = Instant::now();
         let mut step = Step::default();
         let mut watch = Stopwatch(started);
         let now = frame.captured_at;
-        step.still = self.nothing_to_see(frame, now)?;
+        let moving = self.moving(frame, decoded)?;
         step.timings.decode = watch.lap();
-        if step.still {
+        let Some(picture) = moving else {
+            step.still = true;
             step.timings.total = started.elapsed();
             return Ok(step);
-        }
-        let found = self.detector.detect(&self.image)?;
+        };
+        let found = self.detector.detect(picture)?;
         step.timings.detect = watch.lap();
         let tracks = self.tracker.follow(&found, now);
         for (detection, track) in found.into_iter().zip(tracks) {
-            let face = self.judge(detection, track, &mut step.timings)?;
+            let face = self.judge(picture, detection, track, &mut step.timings)?;
             let evidence = match &face.comparison {
                 Some(comparison) => Evidence::Compared(comparison.clone()),
                 None => Evidence::Refused(face.refusals.clone()),
@@ -230,49 +239,42 @@ impl Pipeline {
         &self.embedder
     }
 
-    /// The last image that was decoded.
-    pub fn image(&self) -> &RgbImage {
-        &self.image
-    }
-
-    /// Whether nobody is followed and nothing has moved since a frame was last looked at, which was
-    /// lately. If not, the frame is decoded and the one to compare with from now on.
-    fn nothing_to_see(&mut self, frame: &Frame, now: Duration) -> Result<bool, ImageError> {
+    /// The frame's picture to look at; none while nobody is followed and nothing has moved since a frame
+    /// was last looked at, which was lately.
+    fn moving<'a>(
+        &mut self,
+        frame: &'a Frame,
+        decoded: &'a mut RgbImage,
+    ) -> Result<Option<Picture<'a>>, ImageError> {
+        let now = frame.captured_at;
         let within =
             |at: Option<Duration>, time| at.is_some_and(|at| now.saturating_sub(at) < time);
         let nobody = self.tracker.is_empty() && within(self.looked_at, LOOK_AGAIN);
         let compressed = frame.format == PixelFormat::Mjpg;
-        if compressed {
-            if nobody && within(self.rested_at, DECODE_AGAIN) {
-                return Ok(true);
-            }
-            decode(frame, &mut self.image)?;
+        if compressed && nobody && within(self.rested_at, DECODE_AGAIN) {
+            return Ok(None);
         }
-        let moved = match compressed {
-            true => self.motion.moved_in(&self.image),
-            false => self.motion.moved(frame),
-        };
-        let still = nobody && !moved;
+        let picture = Picture::of(frame, decoded)?;
+        let still = !self.motion.moved(picture) && nobody;
         self.rested_at = still.then_some(now);
-        if !still {
-            self.motion.keep();
-            self.looked_at = Some(now);
-            if !compressed {
-                decode(frame, &mut self.image)?;
-            }
+        if still {
+            return Ok(None);
         }
-        Ok(still)
+        self.motion.keep();
+        self.looked_at = Some(now);
+        Ok(Some(picture))
     }
 
     fn judge(
         &mut self,
+        picture: Picture<'_>,
         detection: Detection,
         track: TrackId,
         timings: &mut Timings,
     ) -> Result<SeenFace, StepError> {
         let mut watch = Stopwatch(Instant::now());
-        let size = (self.image.width(), self.image.height());
-        let upright = self.aligned.align(&self.image, &detection.landmarks);
+        let size = (picture.width(), picture.height());
+        let upright = self.aligned.align(picture, &detection.landmarks);
         let quality = Quality::measure(&detection, &self.aligned, size);
         let mut refusals = quality.refusals(&self.limits);
         if !upright {

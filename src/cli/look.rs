@@ -70,7 +70,7 @@ struct Seer {
 impl Seer {
     /// Draws boxes around the faces and says what they are like.
     fn mark(&mut self, image: &mut RgbImage) -> Result<String> {
-        let found = self.detector.detect(image)?;
+        let found = self.detector.detect(&*image)?;
         let size = (image.width(), image.height());
         let judged: Vec<_> = found.iter().map(|d| self.judge(image, size, d)).collect();
         for (detection, words) in found.iter().zip(&judged) {

@@ -14,7 +14,7 @@ use super::wishes::Wished;
 use super::{Shared, lock};
 use crate::camera::{Latest, Progress, Taken};
 use crate::config::SourceKind;
-use crate::image::Frame;
+use crate::image::{Frame, RgbImage, decode};
 use crate::pipeline::{Pipeline, Step, StepError, Timings};
 
 /// How often the gallery is looked at for changes, and the state is told.
@@ -155,7 +155,7 @@ impl Vision {
                 self.frames += 1;
                 self.timings = step.timings;
                 let Timings {
-                    decode,
+                    decode: decoding,
                     detect,
                     align,
                     embed,
@@ -164,7 +164,7 @@ impl Vision {
                     total,
                 } = step.timings;
                 log::debug!(
-                    "frame {}: {} faces, decode {decode:?}, detect {detect:?}, align {align:?}, \
+                    "frame {}: {} faces, decode {decoding:?}, detect {detect:?}, align {align:?}, \
                      embed {embed:?}, liveness {liveness:?}, match {search:?}, total {total:?}",
                     frame.sequence,
                     step.faces.len()
@@ -179,9 +179,12 @@ impl Vision {
                 }
                 self.publish(&step);
                 self.guard.frame(&step, frame.captured_at, taken);
-                while let Ok(picture) = self.wished.try_recv() {
-                    // Who has given up waiting needs none.
-                    let _ = picture.try_send(self.pipeline.image().clone());
+                while let Ok(wish) = self.wished.try_recv() {
+                    let mut picture = RgbImage::default();
+                    if decode(frame, &mut picture).is_ok() {
+                        // Who has given up waiting needs none.
+                        let _ = wish.try_send(picture);
+                    }
                 }
                 Ok(())
             }

@@ -1,7 +1,7 @@
 //! Alignment: every face turned and scaled to the same place.
 
 use super::detect::Landmarks;
-use crate::image::{Point, RgbImage, Similarity, Warp};
+use crate::image::{Picture, Point, RgbImage, Similarity, Warp};
 use crate::inference::{ModelError, ModelFile, Network};
 
 /// Side of an aligned face in pixels.
@@ -48,12 +48,12 @@ impl Default for AlignedFace {
 }
 
 impl AlignedFace {
-    /// Cuts the face with these landmarks out of `image`, turned and scaled so that its landmarks
+    /// Cuts the face with these landmarks out of `picture`, turned and scaled so that its landmarks
     /// come to lie on the template. `false`, with the face unchanged, when the landmarks coincide.
-    pub fn align(&mut self, image: &RgbImage, landmarks: &Landmarks) -> bool {
+    pub fn align<'a>(&mut self, picture: impl Into<Picture<'a>>, landmarks: &Landmarks) -> bool {
         match Similarity::estimate(landmarks, &TEMPLATE) {
             Some(transform) => {
-                self.warp.warp(image, &transform, &mut self.image);
+                self.warp.warp(picture.into(), &transform, &mut self.image);
                 true
             }
             None => false,

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::image::{Fit, Point, RgbImage};
+use crate::image::{Fit, Picture, Point, RgbImage};
 use crate::inference::{DetectionSpec, ModelError, ModelFile, Network, Outputs, Report};
 
 /// Cell sizes of the network's three grids, in pixels of its input, and the outputs for scores (two), boxes
@@ -127,7 +127,7 @@ impl Detector {
         &self.model.name
     }
 
-    /// All faces in `image`, the surest first.
+    /// All faces in `picture`, the surest first.
     ///
     /// # Errors
     /// What the network says.
@@ -137,14 +137,18 @@ impl Detector {
         clippy::cast_sign_loss,
         reason = "image sides are far below 2^24"
     )]
-    pub fn detect(&mut self, image: &RgbImage) -> Result<Detections, ModelError> {
-        let longest = image.width().max(image.height());
+    pub fn detect<'a>(
+        &mut self,
+        picture: impl Into<Picture<'a>>,
+    ) -> Result<Detections, ModelError> {
+        let picture = picture.into();
+        let longest = picture.width().max(picture.height());
         let scale = (self.settings.max_side as f32 / longest as f32).min(1.0);
         let scaled = |side: usize| ((side as f32 * scale).round() as usize).max(1);
-        let (width, height) = (scaled(image.width()), scaled(image.height()));
+        let (width, height) = (scaled(picture.width()), scaled(picture.height()));
         let size = (width.next_multiple_of(STEP), height.next_multiple_of(STEP));
         self.canvas.reshape(size.0, size.1);
-        self.fit.fit(image, width, height, &mut self.canvas);
+        self.fit.fit(picture, width, height, &mut self.canvas);
         self.plan(size)?;
         let Some(network) = self.networks.last_mut() else {
             return Ok(Detections::new());

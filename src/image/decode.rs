@@ -4,71 +4,43 @@
 //! cameras says; the conversion is the usual 8-bit fixed-point one.
 
 use super::jpeg::decode_jpeg;
-use super::{Frame, ImageError, PixelFormat, RgbImage};
+use super::{Frame, ImageError, Picture, PixelFormat, RgbImage};
 
-/// Decodes `frame` into `image`, which takes its size.
+/// Decodes `frame` whole into `image`, which takes its size.
 ///
 /// # Errors
-/// [`ImageError::ShortFrame`] or [`ImageError::Empty`] for raw formats, and what
-/// [`decode_jpeg`] says for Motion JPEG.
+/// What [`Picture::of`] says.
 pub fn decode(frame: &Frame, image: &mut RgbImage) -> Result<(), ImageError> {
     if frame.format == PixelFormat::Mjpg {
         return decode_jpeg(&frame.bytes, image);
     }
-    let (width, height) = (frame.width as usize, frame.height as usize);
-    if width == 0 || height == 0 {
-        return Err(ImageError::Empty { width, height });
-    }
-    if width.saturating_mul(height) > super::error::MAX_PIXELS {
-        return Err(ImageError::TooLarge { width, height });
-    }
-    let stride = frame.stride.max(frame.format.packed_stride(frame.width)) as usize;
-    let needed = frame
-        .format
-        .min_len(frame.width, frame.height, frame.stride);
-    if frame.bytes.len() < needed {
-        return Err(ImageError::ShortFrame {
-            sequence: frame.sequence,
-            format: frame.format,
-            width: frame.width,
-            height: frame.height,
-            found: frame.bytes.len(),
-            needed,
-        });
-    }
-    image.reshape(width, height);
-    let rows = image.pixels_mut().chunks_exact_mut(width * 3).enumerate();
-    let bytes = &frame.bytes[..];
-    match frame.format {
-        PixelFormat::Mjpg => {}
-        PixelFormat::Yuyv => rows.for_each(|(y, out)| yuyv_row(&bytes[y * stride..], out)),
-        PixelFormat::Nv12 => {
-            let chroma = &bytes[height * stride..];
-            rows.for_each(|(y, out)| {
-                nv12_row(&bytes[y * stride..], &chroma[y / 2 * stride..], out);
-            });
-        }
-        PixelFormat::Grey => rows.for_each(|(y, out)| {
-            let row = &bytes[y * stride..];
-            out.chunks_exact_mut(3)
-                .zip(row)
-                .for_each(|(rgb, &v)| rgb.fill(v));
-        }),
-        PixelFormat::Rgb24 => {
-            rows.for_each(|(y, out)| out.copy_from_slice(&bytes[y * stride..][..width * 3]));
-        }
-        PixelFormat::Bgr24 => rows.for_each(|(y, out)| {
-            let row = bytes[y * stride..].chunks_exact(3);
-            out.chunks_exact_mut(3)
-                .zip(row)
-                .for_each(|(rgb, p)| rgb.copy_from_slice(&[p[2], p[1], p[0]]));
-        }),
-    }
+    let picture = Picture::raw(frame)?;
+    image.reshape(picture.width(), picture.height());
+    let rows = image.pixels_mut().chunks_exact_mut(picture.width() * 3);
+    rows.enumerate()
+        .for_each(|(y, out)| picture.decode_row(y, 0, out));
     Ok(())
 }
 
-/// One row of `Y0 U Y1 V`. An odd width leaves the last Y1 unused.
-fn yuyv_row(row: &[u8], out: &mut [u8]) {
+pub(super) fn grey_row(row: &[u8], out: &mut [u8]) {
+    let pixels = out.chunks_exact_mut(3).zip(row);
+    pixels.for_each(|(rgb, &v)| rgb.fill(v));
+}
+
+pub(super) fn bgr_row(row: &[u8], out: &mut [u8]) {
+    let pixels = out.chunks_exact_mut(3).zip(row.chunks_exact(3));
+    pixels.for_each(|(rgb, p)| rgb.copy_from_slice(&[p[2], p[1], p[0]]));
+}
+
+/// A row of `Y0 U Y1 V` from column `left` on. An odd width leaves the last Y1 unused.
+pub(super) fn yuyv_row(row: &[u8], left: usize, out: &mut [u8]) {
+    let (first, out) = out.split_at_mut(left % 2 * 3);
+    let (before, row) = row.split_at(left.div_ceil(2) * 4);
+    if let [.., u, y, v] = before
+        && !first.is_empty()
+    {
+        first.copy_from_slice(&rgb_of(*y, *u, *v));
+    }
     let (images, out) = out.as_chunks_mut::<{ 6 * PAIRS }>();
     let blocks = row.as_chunks::<{ 4 * PAIRS }>().0;
     for (image, block) in images.iter_mut().zip(blocks) {
@@ -84,20 +56,27 @@ fn yuyv_row(row: &[u8], out: &mut [u8]) {
     }
 }
 
-/// One row of Y with its row of interleaved U and V. With an odd width the last pair is whole or
-/// missing its V, which then counts as neutral.
-fn nv12_row(luma: &[u8], chroma: &[u8], out: &mut [u8]) {
-    let (images, out) = out.as_chunks_mut::<{ 6 * PAIRS }>();
-    let blocks = |row| <[u8]>::as_chunks::<{ 2 * PAIRS }>(row).0;
-    for ((image, luma), chroma) in images.iter_mut().zip(blocks(luma)).zip(blocks(chroma)) {
-        nv12_block(luma, chroma, image);
-    }
-    let done = 2 * PAIRS * images.len();
-    let (luma, chroma) = (&luma[done..], &chroma[done..]);
-    for (x, rgb) in out.chunks_exact_mut(3).enumerate() {
+/// A row of Y with its row of interleaved U and V, from column `left` on. With an odd width the last
+/// pair is whole or missing its V, which then counts as neutral.
+pub(super) fn nv12_row(luma: &[u8], chroma: &[u8], left: usize, out: &mut [u8]) {
+    let at = |x: usize| {
         let u = chroma.get(x & !1).copied().unwrap_or(128);
         let v = chroma.get(x | 1).copied().unwrap_or(128);
-        rgb.copy_from_slice(&rgb_of(luma[x], u, v));
+        rgb_of(luma[x], u, v)
+    };
+    let (first, out) = out.split_at_mut(left % 2 * 3);
+    if !first.is_empty() {
+        first.copy_from_slice(&at(left));
+    }
+    let left = left.next_multiple_of(2);
+    let (images, out) = out.as_chunks_mut::<{ 6 * PAIRS }>();
+    let blocks = [luma, chroma].map(|row| row[left.min(row.len())..].as_chunks().0);
+    for ((image, luma), chroma) in images.iter_mut().zip(blocks[0]).zip(blocks[1]) {
+        nv12_block(luma, chroma, image);
+    }
+    let done = left + 2 * PAIRS * images.len();
+    for (x, rgb) in out.chunks_exact_mut(3).enumerate() {
+        rgb.copy_from_slice(&at(done + x));
     }
 }
 
@@ -108,63 +87,59 @@ const PAIRS: usize = 32;
 /// By itself, as the next, because the compiler makes no vectors of it where it is inlined.
 #[inline(never)]
 fn yuyv_block(block: &[u8; 4 * PAIRS], image: &mut [u8; 6 * PAIRS]) {
-    let pair = |i| {
-        [
-            block[4 * i],
-            block[4 * i + 1],
-            block[4 * i + 2],
-            block[4 * i + 3],
-        ]
-    };
-    block_of_pairs(pair, image);
+    let mut parts = [[0; PAIRS]; 4];
+    for (i, pair) in block.as_chunks::<4>().0.iter().enumerate() {
+        [parts[0][i], parts[1][i], parts[2][i], parts[3][i]] = *pair;
+    }
+    of_pairs(parts, image);
 }
 
 #[inline(never)]
 fn nv12_block(luma: &[u8; 2 * PAIRS], chroma: &[u8; 2 * PAIRS], image: &mut [u8; 6 * PAIRS]) {
-    let pair = |i| {
-        [
-            luma[2 * i],
-            chroma[2 * i],
-            luma[2 * i + 1],
-            chroma[2 * i + 1],
-        ]
-    };
-    block_of_pairs(pair, image);
+    let mut parts = [[0; PAIRS]; 4];
+    let pairs = luma
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .zip(chroma.as_chunks::<2>().0);
+    for (i, (y, uv)) in pairs.enumerate() {
+        [parts[0][i], parts[1][i], parts[2][i], parts[3][i]] = [y[0], uv[0], y[1], uv[1]];
+    }
+    of_pairs(parts, image);
 }
 
-/// What [`rgb_of`] gives for a block of pairs, each `Y0 U Y1 V`.
+/// Pairs of pixels from their Y0, U, Y1 and V.
+#[inline(always)]
+fn of_pairs([first, u, second, v]: [[u8; PAIRS]; 4], image: &mut [u8; 6 * PAIRS]) {
+    let ([a, b, c], [x, y, z]) = (levels(&first, &u, &v), levels(&second, &u, &v));
+    for (i, rgb) in image.as_chunks_mut::<6>().0.iter_mut().enumerate() {
+        *rgb = [a[i], b[i], c[i], x[i], y[i], z[i]];
+    }
+}
+
+/// Red, green and blue of pixels, as [`rgb_of`] gives them, in a form that the compiler makes vectors of.
 #[inline(always)]
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "a shifted product fits in 16 bits and a level in eight"
 )]
-fn block_of_pairs(pair: impl Fn(usize) -> [u8; 4], image: &mut [u8; 6 * PAIRS]) {
+pub(super) fn levels<const N: usize>(y: &[u8; N], u: &[u8; N], v: &[u8; N]) -> [[u8; N]; 3] {
     let times = |v: i16, factor: i16| i32::from(v) * i32::from(factor);
     let level = |v: i32| ((v >> 8) as i16).clamp(0, 255) as u8;
-    let (mut left, mut right) = ([[0u8; PAIRS]; 3], [[0u8; PAIRS]; 3]);
-    for i in 0..PAIRS {
-        let [y, u, z, v] = pair(i).map(i16::from);
-        let (d, e) = (u - 128, v - 128);
-        let red = 128 + times(e, 409);
-        let green = 128 + times(d, -100) + times(e, -208);
-        let blue = 128 + times(d, 516);
-        let (y, z) = (times(y - 16, 298), times(z - 16, 298));
-        left[0][i] = level(y + red);
-        left[1][i] = level(y + green);
-        left[2][i] = level(y + blue);
-        right[0][i] = level(z + red);
-        right[1][i] = level(z + green);
-        right[2][i] = level(z + blue);
+    let mut rgb = [[0; N]; 3];
+    for i in 0..N {
+        let (d, e) = (i16::from(u[i]) - 128, i16::from(v[i]) - 128);
+        let y = times(i16::from(y[i]) - 16, 298) + 128;
+        rgb[0][i] = level(y + times(e, 409));
+        rgb[1][i] = level(y + times(d, -100) + times(e, -208));
+        rgb[2][i] = level(y + times(d, 516));
     }
-    let ([a, b, c], [x, y, z]) = (left, right);
-    for (i, rgb) in image.as_chunks_mut::<6>().0.iter_mut().enumerate() {
-        *rgb = [a[i], b[i], c[i], x[i], y[i], z[i]];
-    }
+    rgb
 }
 
 /// BT.601 limited range to full-range RGB, in 8-bit fixed point.
-fn rgb_of(y: u8, u: u8, v: u8) -> [u8; 3] {
+pub(super) fn rgb_of(y: u8, u: u8, v: u8) -> [u8; 3] {
     let c = 298 * (i32::from(y) - 16) + 128;
     let (d, e) = (i32::from(u) - 128, i32::from(v) - 128);
     [c + 409 * e, c - 100 * d - 208 * e, c + 516 * d]

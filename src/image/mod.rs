@@ -1,8 +1,9 @@
 //! Pixels: the formats of cameras, JPEG, photographs, resizing and the similarity warp.
 //!
-//! This room turns the bytes of a [`Frame`] into an [`RgbImage`] and RGB images into the crops
+//! This room shows the bytes of a [`Frame`] as a [`Picture`] and cuts out of pictures the RGB images
 //! that networks read. It knows nothing of faces, files' places or devices.
 
+mod cut;
 mod decode;
 mod encode;
 mod error;
@@ -10,6 +11,7 @@ mod frame;
 mod jpeg;
 mod motion;
 mod photo;
+mod picture;
 mod resize;
 mod rgb;
 mod warp;
@@ -20,6 +22,7 @@ pub use error::ImageError;
 pub use frame::{Frame, PixelFormat};
 pub use motion::Motion;
 pub use photo::{decode_photo, read_photo};
+pub use picture::Picture;
 pub use resize::Fit;
 pub use rgb::RgbImage;
 pub use warp::{Point, Similarity, Warp};

@@ -1,7 +1,9 @@
 //! The similarity transform between two sets of points, and the warp along it.
 
-use super::RgbImage;
-use super::resize::shrink;
+use std::ops::Range;
+
+use super::cut::Cut;
+use super::{Picture, RgbImage};
 
 /// A point in pixels, x to the right and y down; pixel centres have whole coordinates.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -82,15 +84,15 @@ impl Similarity {
     }
 }
 
-/// Warps images along similarities. Holds its working memory.
+/// Warps pictures along similarities. Holds its working memory.
 #[derive(Clone, Debug, Default)]
 pub struct Warp {
-    shrunken: RgbImage,
+    cut: Cut,
 }
 
 impl Warp {
-    /// Fills `out` with what `transform` brings there from `image`, bilinearly; outside of `image`
-    /// is black.
+    /// Fills `out` with what `transform` brings there from `picture`, bilinearly; outside of `picture`
+    /// is black. Only what comes to `out` is decoded.
     ///
     /// What shrinks to less than half is averaged first, so that fine detail does not alias.
     #[expect(
@@ -99,15 +101,13 @@ impl Warp {
         clippy::cast_precision_loss,
         reason = "image sides are far below 2^24 and factors are small and positive"
     )]
-    pub fn warp(&mut self, image: &RgbImage, transform: &Similarity, out: &mut RgbImage) {
-        let factor = (1.0 / transform.scale()) as usize;
-        let largest = image.width().min(image.height()).max(1);
-        if factor < 2 || largest < 2 {
-            return sample(image, transform, out);
-        }
-        let factor = factor.min(largest);
-        let (left, top) = seen(image, transform, out, factor, &mut self.shrunken);
-        // Pixel x of the small image is centred on left + factor * x + half of the large one.
+    pub fn warp(&mut self, picture: Picture<'_>, transform: &Similarity, out: &mut RgbImage) {
+        let most = picture.width().min(picture.height()).max(1);
+        let factor = ((1.0 / transform.scale()) as usize).clamp(1, most);
+        let (columns, rows) = seen(picture, transform, out, factor);
+        let (left, top) = (columns.start, rows.start);
+        let part = self.cut.cut(picture, columns, rows, factor);
+        // Pixel x of the part is centred on left + factor * x + half of the picture.
         let (f, half) = (factor as f32, (factor as f32 - 1.0) / 2.0);
         let origin = transform.apply(Point {
             x: left as f32 + half,
@@ -119,11 +119,11 @@ impl Warp {
             tx: origin.x,
             ty: origin.y,
         };
-        sample(&self.shrunken, &step, out);
+        sample(part, &step, out);
     }
 }
 
-/// Shrinks the part of `image` that comes to `out` into `small`, and returns where it begins.
+/// The columns and rows of `picture` that come to `out`, in whole squares of `factor`.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -131,12 +131,11 @@ impl Warp {
     reason = "negative coordinates become 0, and image sides are far below 2^24"
 )]
 fn seen(
-    image: &RgbImage,
+    picture: Picture<'_>,
     transform: &Similarity,
     out: &RgbImage,
     factor: usize,
-    small: &mut RgbImage,
-) -> (usize, usize) {
+) -> (Range<usize>, Range<usize>) {
     let back = transform.inverse();
     let (right, bottom) = (out.width() as f32, out.height() as f32);
     let corners = [(0.0, 0.0), (right, 0.0), (0.0, bottom), (right, bottom)];
@@ -149,12 +148,10 @@ fn seen(
         let squares = side / factor;
         let first = (least / factor).saturating_sub(1).min(squares - 1);
         let end = (most.min(side) / factor + 2).clamp(first + 1, squares);
-        (first * factor, end * factor)
+        first * factor..end * factor
     };
-    let (left, right) = span(|p| p.x, image.width());
-    let (top, bottom) = span(|p| p.y, image.height());
-    shrink(image, left..right, top..bottom, factor, small);
-    (left, top)
+    let columns = span(|p| p.x, picture.width());
+    (columns, span(|p| p.y, picture.height()))
 }
 
 /// Bits after the point of coordinates in fixed point.
@@ -305,7 +302,7 @@ mod tests {
             ty: -3.0,
         };
         let mut out = RgbImage::new(40, 30);
-        Warp::default().warp(&image, &shift, &mut out);
+        Warp::default().warp((&image).into(), &shift, &mut out);
         assert_eq!(out.pixel(15, 10), [10, 13, 7]);
         assert_eq!(out.pixel(2, 10), [0; 3], "from the left of the image");
         let quarter = Similarity {
@@ -315,7 +312,7 @@ mod tests {
             ty: 0.0,
         };
         let mut turned = RgbImage::new(30, 40);
-        Warp::default().warp(&image, &quarter, &mut turned);
+        Warp::default().warp((&image).into(), &quarter, &mut turned);
         assert_eq!(turned.pixel(29 - 4, 12), [12, 4, 7]);
     }
 
@@ -324,7 +321,7 @@ mod tests {
         let image = ramp(240, 200);
         let mut out = RgbImage::new(60, 50);
         Warp::default().warp(
-            &image,
+            (&image).into(),
             &Similarity {
                 a: 0.25,
                 b: 0.0,
@@ -351,14 +348,14 @@ mod tests {
                 ty,
             };
             let mut small = RgbImage::new(16, 12);
-            warp.warp(&image, &part, &mut small);
+            warp.warp((&image).into(), &part, &mut small);
             let mut large = RgbImage::new(200, 160);
             let moved = Similarity {
                 tx: tx + 100.0,
                 ty: ty + 100.0,
                 ..part
             };
-            warp.warp(&image, &moved, &mut large);
+            warp.warp((&image).into(), &moved, &mut large);
             for (x, y) in [(0, 0), (5, 7), (15, 11)] {
                 let (a, b) = (small.pixel(x, y), large.pixel(x + 100, y + 100));
                 let near = a.iter().zip(b).all(|(&a, b)| a.abs_diff(b) <= 1);

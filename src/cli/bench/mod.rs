@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{Context, progress};
 use crate::face::{AlignedFace, Embedding};
 use crate::gallery::Template;
-use crate::image::{Frame, PixelFormat, RgbImage, decode_photo, read_photo};
+use crate::image::{Frame, Picture, PixelFormat, RgbImage, decode_photo, read_photo};
 
 /// The picture that is used when none is given: a face of nobody in a drawn frame.
 const PHOTO: &[u8] = include_bytes!("../../../tests/fixtures/ada.jpg");
@@ -52,12 +52,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let setup = &context.setup;
     let mut detector = setup.detector()?;
     let (mut embedder, id) = setup.embedder()?;
-    let found = detector.detect(&image)?;
+    let mut frame = yuyv(&image)?;
+    let (shown, mut unused) = (frame.clone(), RgbImage::default());
+    let picture = Picture::of(&shown, &mut unused)?;
+    let found = detector.detect(picture)?;
     let face = found
         .first()
         .context("the photo shows no face that is found")?;
     let mut aligned = AlignedFace::default();
-    aligned.align(&image, &face.landmarks);
+    aligned.align(picture, &face.landmarks);
     let cut = aligned.clone();
 
     let crowd = crowd(args.people, embedder.size(), &id);
@@ -66,7 +69,6 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let probe = Template::new(embedder.embed(&aligned)?, id);
     let mut pipeline = setup.pipeline()?;
     pipeline.gallery_mut().fill(crowd)?;
-    let mut frame = yuyv(&image)?;
     let mut watching = setup.pipeline()?;
     let empty = yuyv(&decode_photo(NOBODY, "the built-in empty scene")?)?;
     watching.step(&empty)?;
@@ -74,12 +76,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let mut stages: Vec<Stage<'_>> = vec![
         (
             "detect",
-            Box::new(|| Ok(detector.detect(&image).map(drop)?)),
+            Box::new(|| Ok(detector.detect(picture).map(drop)?)),
         ),
         (
             "align",
             Box::new(|| {
-                aligned.align(&image, &face.landmarks);
+                aligned.align(picture, &face.landmarks);
                 Ok(())
             }),
         ),
