@@ -2,14 +2,17 @@
 
 Owns what a door camera does to a face: small alignment errors, mirror images, blur, low resolution,
 light, infrared-like grey, occlusion. Never changes who is seen, so the teacher's answer to the clean
-image stays the target; only `mix` makes new people, for a teacher that is asked about what it made.
+image stays the target; only `uncover`, bending and `mix` make new people, for a teacher that is asked about
+what they made.
 Every random number comes from `generator`, which is on the images' device.
 """
 
 import math
 
 import torch
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d, interpolate, max_pool2d
+
+BLACK = 16  # of 255: darker than this in all colours over 5x5 pixels is where a crop has ended
 
 
 def uniform(like, shape, generator, limit):
@@ -17,10 +20,19 @@ def uniform(like, shape, generator, limit):
     return (torch.rand(shape, generator=generator, device=like.device) * 2 - 1) * limit
 
 
-def similarity_jitter(images, size: int, generator, mirror, degrees=6.0, scale=0.06, shift=0.03):
+def smooth(like, channels: int, size: int, generator, knots=5):
+    """Random surfaces [B, channels, size, size] of about unit variance, through `knots` points to a side."""
+    heights = torch.randn((len(like), channels, knots, knots), generator=generator, device=like.device)
+    unit = torch.eye(knots, device=like.device)[None, :, :, None]
+    curves = interpolate(unit, size=(size, 1), mode="bicubic", align_corners=True)[0, :, :, 0].T  # [size, knots]
+    return curves @ heights @ curves.T
+
+
+def similarity_jitter(images, size: int, generator, mirror, degrees=6.0, scale=0.06, shift=0.03, bend=0.0):
     """Rotates, scales, shifts and (where `mirror`) flips [B, 3, H, W], resampled to `size` pixels.
 
-    `shift` is a fraction of the width; borders repeat.
+    `shift` is a fraction of the width; borders repeat. Up to `bend` of the width every part of the face moves by
+    itself: 0.03 makes another person of it.
     """
     n = len(images)
     random = lambda limit: uniform(images, n, generator, limit)
@@ -32,6 +44,9 @@ def similarity_jitter(images, size: int, generator, mirror, degrees=6.0, scale=0
         torch.stack([sin * flip, cos, random(2 * shift)], 1),
     ], 1)
     grid = torch.nn.functional.affine_grid(theta, [n, 3, size, size], align_corners=False)
+    if bend:
+        most = 2 * bend * torch.rand((n, 1, 1, 1), generator=generator, device=images.device)
+        grid = grid + (most * smooth(images, 2, size, generator)).permute(0, 2, 3, 1)
     return torch.nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
@@ -78,21 +93,33 @@ def occlude(images, generator, largest=0.4):
     return torch.where(covered, share[4][:, :, None, None] * 2 - 1, images)
 
 
-def mix(images, generator, share=0.25):
-    """Blends a `share` (up to a half) of the images with others of the batch: people that nobody has seen."""
+def mix(images, generator, share=0.4):
+    """Joins a `share` (up to a half) of the images with others of the batch: people that nobody has seen.
+
+    From an even blend of both to a patchwork of parts of either.
+    """
     order, count = torch.randperm(len(images), generator=generator, device=images.device), int(len(images) * share)
     some, others = order[:count], order[count : 2 * count]
-    weight = torch.rand((count, 1, 1, 1), generator=generator, device=images.device)
+    random = lambda: torch.rand((count, 1, 1, 1), generator=generator, device=images.device)
+    weight = torch.sigmoid(random().logit() + 6 * random() * smooth(some, 1, images.shape[-1], generator))
     mixed = images.clone()
     mixed[some] = images[some] * weight + images[others] * (1 - weight)
     return mixed
 
 
-def pose(faces, size: int, generator, mirrored=0.3):
+def uncover(faces, generator):
+    """Puts other images of the batch where faces, uint8 [B, H, W, 3], are black because their crop ended there."""
+    seen = (faces.amax(3)[:, None] >= BLACK).float()
+    ended = max_pool2d(1 - max_pool2d(seen, 5, 1, 2), 7, 1, 3) > 0
+    others = torch.randperm(len(faces), generator=generator, device=faces.device)
+    return torch.where(ended[:, 0, :, :, None], faces[others], faces)
+
+
+def pose(faces, size: int, generator, mirrored=0.3, bend=0.0):
     """uint8 [B, 112, 112, 3] -> float [B, 3, size, size] in [-1, 1], turned, and which are mirrored [B]."""
     images = faces.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
     mirror = torch.rand(len(images), generator=generator, device=images.device) < mirrored
-    return similarity_jitter(images, size, generator, mirror), mirror
+    return similarity_jitter(images, size, generator, mirror, bend=bend), mirror
 
 
 def degrade(images, generator, rate=0.1):

@@ -88,6 +88,9 @@ class Run:
     def __init__(self, folder: Path, config: Config, settings: Settings):
         self.folder, self.settings = folder, settings
         self.student = FaceNet(config).to(settings.device, memory_format=torch.channels_last)
+        self.features = self.student.features
+        if settings.device != "cpu" and not settings.int8:  # a run with int8 is too short to be worth it
+            self.features = torch.compile(self.features, dynamic=False, fullgraph=True)
         self.average = copy.deepcopy(self.student).eval()
         self.hints = Hints(self.student).to(settings.device)
         self.optimisers = optimisers(self.student, self.hints, settings)
@@ -173,7 +176,7 @@ def learn(run: Run, faces: torch.Tensor, rows: np.ndarray, target, generator) ->
     images = augment.degrade(images, generator).contiguous(memory_format=torch.channels_last)
     run.student.train()
     with precision.autocast(faces.device.type):
-        middle, spatial, embedding = run.student.features(images)
+        middle, spatial, embedding = run.features(images)
         for features in (middle, spatial):
             features.register_hook(channels_last)  # a selection of rows gives gradients of another layout
         middle, spatial = run.hints.middle(middle[answer.rows]), run.hints.spatial(spatial[answer.rows])
@@ -210,10 +213,12 @@ def train(run: Run, faces: torch.Tensor, target, rank: int = 0) -> None:
     generator, order = torch.Generator(faces.device).manual_seed(seed), np.random.default_rng(seed)
     bar = tqdm(total=round(run.settings.minutes * 60), initial=round(run.seconds), unit="s",
                mininterval=10, disable=rank > 0)
-    saved, mean = run.seconds, {}
+    begun, saved, mean = run.step, run.seconds, {}
     while run.progress < 1:
         rows = np.sort(order.choice(training, run.settings.batch, replace=False))
         terms = learn(run, faces, rows, target, generator)
+        if run.step == begun + 1:
+            run.seconds = saved  # the first step compiles, and does not count
         mean = {k: mean[k].lerp(v, 0.02) if mean else v for k, v in terms.items()}
         if run.step % 20 == 0:
             bar.n = round(run.seconds)

@@ -86,11 +86,10 @@ def stages(plan: str, width: float) -> tuple[int, list[Stage]]:
     if plan == "full":
         return s(24), [
             Stage("conv", s(48), 0, 1, 2),
-            Stage("fused", s(48), s(48), 3, 1),
+            Stage("fused", s(48), s(48), 4, 1),
             Stage("conv", s(96), 0, 1, 2),
-            Stage("fused", s(96), s(96), 3, 1),
+            Stage("fused", s(96), s(96), 5, 1),
             Stage("conv", s(128), 0, 1, 2),
-            Stage("fused", s(128), s(88), 2, 1),
         ]
     raise ValueError(f"unknown plan {plan!r}")
 
@@ -186,7 +185,7 @@ class FaceNet(nn.Module):
 
     def __init__(self, config: Config = Config()):
         super().__init__()
-        self.config = config
+        self.config, self.grid = config, config.grid
         channels, plan = stages(config.plan, config.width)
         blocks = [Unit(3, channels, 3, 2, activation=config.activation)]
         for stage in plan:
@@ -208,10 +207,10 @@ class FaceNet(nn.Module):
 
         For training: `x` is already reduced, and of any size; the body's last map is resized to the grid.
         """
-        middle, grid = self.body[: self.middle](x), self.config.grid
+        middle = self.body[: self.middle](x)
         x = self.body[self.middle :](middle)
-        if x.shape[-1] != grid:
-            x = interpolate(x, size=(grid, grid), mode="bilinear", align_corners=False)
+        if x.shape[-1] != self.grid:
+            x = interpolate(x, size=(self.grid, self.grid), mode="bilinear", align_corners=False)
         spatial = self.head.spatial(x)
         return middle, spatial, self.head.embed(spatial)
 

@@ -45,7 +45,7 @@ def ranges(network: FaceNet, images: torch.Tensor) -> dict[str, tuple[float, flo
             flat = output.float().flatten()
             chosen = torch.randint(0, len(flat), (SAMPLES,), generator=torch.Generator().manual_seed(0))
             values = torch.cat([flat[chosen], flat.min()[None], flat.max()[None]])
-            found[name] = activation_range(values.cpu().numpy(), METHOD)
+            found[name] = tuple(map(float, activation_range(values.cpu().numpy(), METHOD)))
         return hook
 
     hooks = [m.register_forward_hook(look(name)) for name, m in places(network).items()]

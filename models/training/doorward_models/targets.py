@@ -48,7 +48,7 @@ class Answer:
     """Of the teacher to one batch."""
 
     embedding: Tensor  # [B, D], unit norm
-    rows: Tensor  # of the images that the maps belong to
+    rows: Tensor | slice  # of the images that the maps belong to
     spatial: Tensor  # [R, C, 7, 7], as the teacher gave it
     middle: Tensor  # [R, K, 14, 14]
 
@@ -78,9 +78,10 @@ class Kept:
 
 
 class Live:
-    """Answers that the teacher gives while the student learns, about turned, mirrored and mixed faces."""
+    """Answers that the teacher gives while the student learns, about turned, bent, mirrored and mixed faces."""
 
     SIDE = 112  # of the images that it is shown
+    BEND = 0.03  # share of the width that parts of a face move by, at most
 
     def __init__(self, network: teacher.Network, faces: Tensor):
         self.network, self.faces = network, faces
@@ -95,12 +96,12 @@ class Live:
 
     def view(self, faces: Tensor, rows: np.ndarray, size: int, generator) -> tuple[Tensor, Answer]:
         """Posed and mixed faces [B, 3, size, size] and the answer to them."""
-        images, _ = augment.pose(faces, self.SIDE, generator)
+        images, _ = augment.pose(augment.uncover(faces, generator), self.SIDE, generator, bend=self.BEND)
         images = augment.mix(images, generator)
         embedding, *maps = self.asked(images)
         if size != self.SIDE:
             images = interpolate(images, size=(size, size), mode="area")
-        return images, Answer(normalize(embedding, dim=1), torch.arange(len(faces), device=faces.device), *maps)
+        return images, Answer(normalize(embedding, dim=1), slice(None), *maps)
 
 
 def split(count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -103,12 +103,31 @@ def test_occlusion_covers_one_rectangle_of_one_grey():
         assert rows.sum() <= 13 and columns.sum() <= 20
 
 
-def test_mixing_blends_some_and_leaves_the_others():
-    images = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 3, 2, 2).contiguous()
+def test_mixing_joins_some_and_leaves_the_others():
+    images = torch.arange(64.0).view(64, 1, 1, 1).expand(64, 3, 20, 20).contiguous()
     mixed = augment.mix(images, torch.Generator().manual_seed(1), share=0.25)
     changed = (mixed != images).flatten(1).any(1)
-    assert changed.sum() == 2 and mixed.min() >= 0 and mixed.max() <= 7
-    assert mixed[changed].flatten(1).std(1).max() == 0
+    assert changed.sum() == 16 and mixed.min() >= 0 and mixed.max() <= 63
+    spread = mixed[changed].flatten(1).std(1)
+    assert spread.min() < 1 < spread.max()  # blends, and patchworks
+
+
+def test_other_images_appear_where_a_crop_ended_and_nowhere_else():
+    faces = torch.full((2, 112, 112, 3), 200, dtype=torch.uint8)
+    faces[0] = 100
+    faces[0, :30] = 3  # ended above
+    faces[0, 60:63, 60:63] = 0  # a pupil
+    shown = augment.uncover(faces, torch.Generator().manual_seed(1))
+    assert (shown[0, :25] == 200).all() and torch.equal(shown[0, 40:], faces[0, 40:])
+    assert torch.equal(shown[1], faces[1])
+
+
+def test_bending_moves_parts_of_a_face_and_keeps_its_size():
+    rows = torch.linspace(-1, 1, 112).view(1, 1, 112, 1).expand(8, 3, 112, 112)
+    still = torch.zeros(8, dtype=torch.bool)
+    bent = augment.similarity_jitter(rows, 112, torch.Generator().manual_seed(0), still, 0, 0, 0, bend=0.03)
+    moved = (bent - rows).abs() * 56  # pixels
+    assert 1 < moved.max() < 15 and (moved.mean((1, 2, 3)) < 4).all()
 
 
 def test_live_answers_are_about_the_image_that_the_student_sees():
@@ -120,7 +139,7 @@ def test_live_answers_are_about_the_image_that_the_student_sees():
     target = targets.Live(network, faces)
     images, answer = target.view(faces, np.arange(16), 112, torch.Generator().manual_seed(0))
     assert torch.allclose(answer.embedding, torch.nn.functional.normalize(images.mean((2, 3)), dim=1), atol=1e-5)
-    assert torch.equal(answer.middle, images[:, :1, :14, :14]) and len(answer.rows) == 16
+    assert torch.equal(answer.middle, images[:, :1, :14, :14]) and len(images[answer.rows]) == 16
     small, _ = target.view(faces, np.arange(16), 80, torch.Generator().manual_seed(0))
     assert small.shape == (16, 3, 80, 80)
 
