@@ -11,7 +11,7 @@ from . import calibrate, distill, evaluate, export, manifest, people, precision,
 from .networks import Config, cost, fold
 
 TRAINING = Path(__file__).resolve().parent.parent
-CALIBRATION_FACES = 256
+CALIBRATION_FACES = 1000
 DATA = "50,869 aligned face crops without identity labels (partly for research use), answers of the teacher"
 CALIBRATED_ON = "pairs of different grown-up people of the distillation faces, without masks"
 LICENCE = "trained by this project; see models/README.md for the data and the teacher"
@@ -48,7 +48,7 @@ def release(a):
     images, names = zips.faces(a.shared, a.runs)
     rows = np.linspace(0, len(images) - 1, CALIBRATION_FACES).astype(int)
     quantise.static_qdq(f32, int8, [teacher.normalise(images[r : r + 1]) for r in rows], a.method)
-    measured = {path: measure(path, a) for path in (f32, int8)}
+    measured = {path: measure(path, a)[0] for path in (f32, int8)}
     counted = table_of(int8, a, images, names)
     check(int8, counted, a)
     words = {
@@ -76,13 +76,13 @@ def lfw(path: Path, a) -> tuple[np.ndarray, list[str]]:
     return calibrate.embed(open_model(path), images, description=path.name, prepare=prepare(a)), names
 
 
-def measure(path: Path, a) -> dict[str, float]:
-    """LFW measures of the model at `path`."""
+def measure(path: Path, a) -> tuple[dict[str, float], np.ndarray]:
+    """LFW measures of the model at `path`, and its embeddings."""
     embeddings, names = lfw(path, a)
     pairs = evaluate.read_pairs(a.shared / "data" / "lfw" / "pairs_dev.txt", names)
     measured = evaluate.evaluate(embeddings, *pairs) | evaluate.of_all_pairs(embeddings, persons(names))
     print(path.name, json.dumps(measured))
-    return measured
+    return measured, embeddings
 
 
 def persons(names: list[str]) -> np.ndarray:
@@ -123,9 +123,12 @@ def table_of(path: Path, a, images, names) -> calibrate.Table:
 
 
 def measure_models(a):
-    """Print the LFW measures of models."""
+    """Print the LFW measures of models, and their mean cosine to the teacher on the LFW faces."""
+    of_teacher, _ = lfw(a.teacher, a)
     for path in a.model:
-        measure(path, a)
+        embeddings = measure(path, a)[1]
+        if embeddings.shape == of_teacher.shape:
+            print(f"{path.name}: cosine to the teacher {(embeddings * of_teacher).sum(1).mean():.4f}")
 
 
 def calibrate_models(a):
