@@ -98,9 +98,38 @@ def static_qdq(f32: Path, int8: Path, arrays: list[np.ndarray], method: str = "m
             extra_options={"TensorQuantOverrides": overrides},
         )
     quantised = onnx.load(int8)
+    round_once(quantised)
     limit_weights(quantised)
     onnx.save(quantised, int8)
     tidy(int8)
+
+
+def round_once(model: onnx.ModelProto) -> None:
+    """Takes out the rounding between a convolution and its PReLU or its sum: integer kernels do all of it at once.
+
+    Changes `model`.
+    """
+    graph, readers = model.graph, {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+
+    def only_reader(name: str, *kinds: str):
+        found = readers.get(name, [])
+        return found[0] if len(found) == 1 and found[0].op_type in kinds else None
+
+    for conv in [n for n in graph.node if n.op_type == "Conv"]:
+        down = only_reader(conv.output[0], "QuantizeLinear")
+        up = down and only_reader(down.output[0], "DequantizeLinear")
+        onward = up and only_reader(up.output[0], "PRelu", "Add")
+        if onward:
+            at = list(onward.input).index(up.output[0])
+            onward.input[at] = conv.output[0]
+            graph.node.remove(down)
+            graph.node.remove(up)
+    used = {name for node in graph.node for name in node.input}
+    for unused in [i for i in graph.initializer if i.name not in used]:
+        graph.initializer.remove(unused)
 
 
 def limit_weights(model: onnx.ModelProto) -> None:
@@ -120,7 +149,7 @@ def limit_weights(model: onnx.ModelProto) -> None:
     for node in (n for n in model.graph.node if n.op_type == "Conv"):
         parts = [source.get(name) for name in node.input]
         end = node
-        while end is not None and end.op_type in ("Conv", "Relu", "PRelu", "Clip"):
+        while end is not None and end.op_type in ("Conv", "Relu", "PRelu", "Clip", "Add"):
             end = next(iter(readers.get(end.output[0], [])), None)
         if any(p is None or p.op_type != "DequantizeLinear" for p in parts) or end is None \
                 or end.op_type != "QuantizeLinear":

@@ -53,3 +53,26 @@ def test_weights_are_clipped_where_one_step_of_the_input_is_all_of_the_output():
     assert kept["w"].ravel().tolist() == [67, 127, 64, 127], "64 keeps its value, 127 is clipped"
     assert kept["b"].tolist() == [100, 7] and kept["b"] * kept["sb"] == pytest.approx([9.5, 0.0007])
     onnx.checker.check_model(model)
+
+
+def test_a_convolution_with_its_prelu_and_sum_is_rounded_once(tmp_path):
+    rng, node = np.random.default_rng(0), helper.make_node
+    tensors = {
+        "w": rng.normal(0, 0.3, (8, 3, 3, 3)), "slope": np.full((8, 1, 1), 0.25),
+        "v": rng.normal(0, 0.2, (8, 8, 1, 1)), "b": rng.normal(0, 0.1, 8), "a": rng.normal(0, 0.1, 8),
+    }
+    nodes = [
+        node("Conv", ["x", "w", "b"], ["c"], pads=[1, 1, 1, 1]), node("PRelu", ["c", "slope"], ["p"]),
+        node("Conv", ["p", "v", "a"], ["d"]), node("Add", ["d", "p"], ["y"]),
+    ]
+    value = lambda name, channels: helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, 8, 8])
+    graph = helper.make_graph(nodes, "g", [value("x", 3)], [value("y", 8)],
+                              [numpy_helper.from_array(v.astype(np.float32), k) for k, v in tensors.items()])
+    f32, int8 = tmp_path / "f32.onnx", tmp_path / "int8.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), f32)
+    images = [rng.normal(0, 1, (1, 3, 8, 8)).astype(np.float32) for _ in range(4)]
+    quantise.static_qdq(f32, int8, images)
+    kinds = [n.op_type for n in onnx.load(int8).graph.node]
+    assert kinds.count("QuantizeLinear") == 3, "of the input, the PReLU's and the sum's output"
+    answers = [quantise.session(str(path)).run(None, {"x": images[0]})[0] for path in (f32, int8)]
+    assert np.abs(answers[0] - answers[1]).max() < 0.1 * np.abs(answers[0]).max()
