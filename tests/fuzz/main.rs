@@ -18,7 +18,9 @@ use std::time::Duration;
 
 use door::{Door, fixture};
 use doorward::config::Config;
-use doorward::image::{Frame, PixelFormat, RgbImage, decode, decode_photo};
+use doorward::image::{
+    Fit, Frame, Picture, PixelFormat, Point, RgbImage, Similarity, Warp, decode, decode_photo,
+};
 use doorward::setup::{ModelArgs, Setup};
 use mutate::mutated;
 use proptest::prelude::*;
@@ -75,17 +77,48 @@ fn side() -> impl Strategy<Value = u32> {
 #[test]
 fn frames_of_every_format() {
     let format = (0..PixelFormat::ALL.len()).prop_map(|i| PixelFormat::ALL[i]);
-    let strategy = (format, (side(), side(), side()), -4..4i32, any::<u8>());
-    fuzz("frames", 1, strategy, |(format, size, slack, fill)| {
+    let eyes = prop::array::uniform4(-400.0..400.0f32);
+    let strategy = (format, (side(), side(), side()), -4..4i32, eyes);
+    fuzz("frames", 1, strategy, |(format, size, slack, eyes)| {
         let (width, height, stride) = size;
         let whole = format.min_len(width, height, stride).min(1 << 20);
         let length = whole.saturating_add_signed(slack.try_into().unwrap());
-        let mut image = RgbImage::default();
-        if decode(&frame(format, size, vec![fill; length]), &mut image).is_ok() {
-            let pixels = (width * height) as usize;
-            assert_eq!(image.pixels().len(), 3 * pixels, "{format} {size:?}");
+        let bytes = (0..length).map(|i| 100 + (i * 31 % 50).to_le_bytes()[0]);
+        let frame = frame(format, size, bytes.collect());
+        let (mut image, mut unused) = (RgbImage::default(), RgbImage::default());
+        if decode(&frame, &mut image).is_err() {
+            return;
+        }
+        let pixels = (width * height) as usize;
+        assert_eq!(image.pixels().len(), 3 * pixels, "{format} {size:?}");
+        // The detector's and the warp's way to the same frame see what the decoded one shows.
+        let picture = Picture::of(&frame, &mut unused).unwrap();
+        for divisor in [1, 2, 3] {
+            let (width, height) = (
+                image.width().div_ceil(divisor),
+                image.height().div_ceil(divisor),
+            );
+            let [mut direct, mut decoded] = [0; 2].map(|_| RgbImage::new(width, height));
+            Fit::default().fit(picture, width, height, &mut direct);
+            Fit::default().fit((&image).into(), width, height, &mut decoded);
+            assert!(near(&direct, &decoded), "{format} {size:?} over {divisor}");
+        }
+        let [a, b, c, d] = eyes;
+        let from = [Point { x: a, y: b }, Point { x: c, y: d }];
+        let onto = [Point { x: 8.0, y: 9.0 }, Point { x: 24.0, y: 9.0 }];
+        if let Some(transform) = Similarity::estimate(&from, &onto) {
+            let [mut direct, mut decoded] = [0; 2].map(|_| RgbImage::new(32, 32));
+            Warp::default().warp(picture, &transform, &mut direct);
+            Warp::default().warp((&image).into(), &transform, &mut decoded);
+            assert!(near(&direct, &decoded), "{format} {size:?} {eyes:?}");
         }
     });
+}
+
+/// Whether two images differ by the rounding of means at most.
+fn near(a: &RgbImage, b: &RgbImage) -> bool {
+    let mut levels = a.pixels().iter().zip(b.pixels());
+    levels.all(|(a, b)| a.abs_diff(*b) <= 3)
 }
 
 #[test]
