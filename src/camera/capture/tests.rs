@@ -1,0 +1,236 @@
+//! Sources that fail, come back and wait, under a clock of the test.
+
+use std::cell::{Cell, RefCell};
+
+use anyhow::{anyhow, bail};
+
+use super::*;
+use crate::camera::{Stop, Taken};
+use crate::image::PixelFormat;
+
+/// A clock that stops after a number of waits and writes each of them down.
+struct FakeClock {
+    now: Cell<Duration>,
+    waits: RefCell<Vec<u128>>,
+    stop_after: usize,
+}
+
+impl StopClock for FakeClock {
+    fn now(&self) -> Duration {
+        self.now.get()
+    }
+
+    fn wait(&self, duration: Duration) {
+        self.now.set(self.now.get() + duration);
+        self.waits.borrow_mut().push(duration.as_millis());
+    }
+
+    fn take_reopen(&self) -> bool {
+        false
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.waits.borrow().len() >= self.stop_after
+    }
+}
+
+/// Gives frames, then fails or ends.
+struct FakeSource {
+    frames: u64,
+    given: u64,
+    fails: bool,
+    may_drop: bool,
+}
+
+impl FrameSource for FakeSource {
+    fn next_frame(&mut self) -> anyhow::Result<Option<Frame>> {
+        if self.given == self.frames {
+            return if self.fails {
+                Err(anyhow!("pulled out"))
+            } else {
+                Ok(None)
+            };
+        }
+        self.given += 1;
+        Ok(Some(Frame {
+            bytes: Vec::new(),
+            format: PixelFormat::Mjpg,
+            width: 1,
+            height: 1,
+            stride: 0,
+            sequence: self.given,
+            captured_at: Duration::ZERO,
+        }))
+    }
+
+    fn describe(&self) -> String {
+        "fake".to_owned()
+    }
+
+    fn counts(&self) -> FrameCounts {
+        FrameCounts {
+            dropped: self.given,
+            damaged: 2 * self.given,
+        }
+    }
+
+    fn may_drop(&self) -> bool {
+        self.may_drop
+    }
+}
+
+struct Outcome {
+    end: CaptureEnd,
+    states: String,
+    waits: Vec<u128>,
+    frames: u64,
+    reopened: u64,
+    dropped: u64,
+    damaged: u64,
+    replaced: u64,
+}
+
+/// Runs the loop over openings in words: `no` fails to open, `3` gives three frames and
+/// fails, `3.` gives three and ends; the last one is repeated. Stops after `stop_after` waits.
+fn run(openings: &str, stop_after: usize) -> Outcome {
+    let clock = FakeClock {
+        now: Cell::default(),
+        waits: RefCell::default(),
+        stop_after,
+    };
+    let (slot, progress) = (Latest::new(), Progress::default());
+    let mut states = Vec::new();
+    let openings: Vec<_> = openings.split(' ').collect();
+    let mut opened = 0;
+    let open = || -> anyhow::Result<Box<dyn FrameSource>> {
+        let opening = openings[opened.min(openings.len() - 1)];
+        opened += 1;
+        if opening == "no" {
+            bail!("no camera");
+        }
+        let frames = opening.trim_end_matches('.').parse().unwrap();
+        let fails = !opening.ends_with('.');
+        Ok(Box::new(FakeSource {
+            frames,
+            given: 0,
+            fails,
+            may_drop: true,
+        }))
+    };
+    let end = capture_loop(open, &slot, &clock, &progress, |state| {
+        states.push(match state {
+            CameraState::Streaming { source } => format!("streaming {source}"),
+            CameraState::Lost { reason } => format!("lost: {reason}"),
+            CameraState::Recovered {
+                after, attempts, ..
+            } => {
+                format!(
+                    "recovered after {} ms, {attempts} attempts",
+                    after.as_millis()
+                )
+            }
+        });
+    });
+    while let Taken::Frame(_) = slot.take(Duration::ZERO) {}
+    assert!(matches!(slot.take(Duration::ZERO), Taken::Closed));
+    Outcome {
+        end,
+        states: states.join("; "),
+        waits: clock.waits.into_inner(),
+        frames: progress.frames.into_inner(),
+        reopened: progress.reopened.into_inner(),
+        dropped: progress.dropped.into_inner(),
+        damaged: progress.damaged.into_inner(),
+        replaced: slot.replaced(),
+    }
+}
+
+#[test]
+fn changes_are_told_once() {
+    let table = [
+        ("3.", "streaming fake"),
+        ("0.", ""),
+        ("no no no", "lost: no camera"),
+        (
+            "no 1 0.",
+            "lost: no camera; recovered after 100 ms, 1 attempts; lost: pulled out",
+        ),
+        (
+            "2 no no 1.",
+            "streaming fake; lost: pulled out; recovered after 700 ms, 3 attempts",
+        ),
+        // Opening works, frames never come: that is no recovery.
+        (
+            "0 0 0 1.",
+            "lost: pulled out; recovered after 700 ms, 3 attempts",
+        ),
+    ];
+    for (openings, expected) in table {
+        assert_eq!(run(openings, 5).states, expected, "{openings}");
+    }
+}
+
+#[test]
+fn waits_double_up_to_two_seconds() {
+    let outcome = run("no", 7);
+    assert_eq!(outcome.waits, [100, 200, 400, 800, 1600, 2000, 2000]);
+    assert_eq!(outcome.end, CaptureEnd::Stopped);
+    // One frame between losses is not steady enough to begin with the short wait again.
+    assert_eq!(run("1", 4).waits, [100, 200, 400, 800]);
+}
+
+#[test]
+fn a_steady_source_is_reopened_soon_again() {
+    let mut outlook = Outlook {
+        on_state: drop,
+        seen_frames: false,
+        lost: None,
+        wait: FIRST_WAIT,
+    };
+    let source = FakeSource {
+        frames: 0,
+        given: 0,
+        fails: true,
+        may_drop: true,
+    };
+    let mut waits = Vec::new();
+    for steady in [false, false, true, false] {
+        outlook.frame_came(&source, Duration::ZERO, steady);
+        outlook.lose(&anyhow!("pulled out"), Duration::ZERO);
+        waits.push(outlook.next_wait().as_millis());
+    }
+    assert_eq!(waits, [100, 200, 100, 200]);
+}
+
+#[test]
+fn everything_is_counted() {
+    let outcome = run("3 no 2.", 9);
+    assert_eq!(outcome.end, CaptureEnd::SourceEnded);
+    assert_eq!(
+        (outcome.frames, outcome.reopened, outcome.replaced),
+        (5, 1, 4)
+    );
+    assert_eq!((outcome.dropped, outcome.damaged), (5, 10));
+}
+
+#[test]
+fn a_patient_source_loses_no_frame() {
+    let (slot, stop, progress) = (Latest::new(), Stop::new(), Progress::default());
+    let source = || FakeSource {
+        frames: 50,
+        given: 0,
+        fails: false,
+        may_drop: false,
+    };
+    let seen = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            capture_loop(|| Ok(Box::new(source())), &slot, &stop, &progress, drop);
+        });
+        let taken = std::iter::from_fn(|| match slot.take(Duration::from_secs(60)) {
+            Taken::Frame(frame) => Some(frame.sequence),
+            _ => None,
+        });
+        taken.collect::<Vec<_>>()
+    });
+    assert_eq!(seen, (1..=50).collect::<Vec<_>>());
+}
