@@ -19,6 +19,9 @@ from .teacher import session
 
 SAMPLES = 20_000  # values kept per tensor and calibration array
 MOST_STEPS = 1.9  # output steps that a product of one may stand for
+# Pixels that go from -1 to 1 lie half way between the steps of that range, where the last bit of a division
+# chooses the step. In a range so much smaller each has a step of its own.
+OFF_THE_MIDDLE = 0.9999
 METHODS = ("minmax", "percentile", "mse")
 
 
@@ -86,6 +89,8 @@ def static_qdq(f32: Path, int8: Path, arrays: list[np.ndarray], method: str = "m
     overrides = {}
     for name, values in observe(model, arrays).items():
         low, high = activation_range(values, method)
+        if name == model.graph.input[0].name:
+            low, high = low * OFF_THE_MIDDLE, high * OFF_THE_MIDDLE
         overrides[name] = [{"rmin": np.float32(low), "rmax": np.float32(high)}]
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "f32.onnx"

@@ -76,3 +76,20 @@ def test_a_convolution_with_its_prelu_and_sum_is_rounded_once(tmp_path):
     assert kinds.count("QuantizeLinear") == 3, "of the input, the PReLU's and the sum's output"
     answers = [quantise.session(str(path)).run(None, {"x": images[0]})[0] for path in (f32, int8)]
     assert np.abs(answers[0] - answers[1]).max() < 0.1 * np.abs(answers[0]).max()
+
+
+def test_every_pixel_has_a_step_of_its_own(tmp_path):
+    node, value = helper.make_node("Conv", ["x", "w", "b"], ["y"]), helper.make_tensor_value_info
+    tensors = {"w": np.eye(3).reshape(3, 3, 1, 1), "b": np.zeros(3)}
+    graph = helper.make_graph([node], "g", [value("x", TensorProto.FLOAT, [1, 3, 16, 16])],
+                              [value("y", TensorProto.FLOAT, [1, 3, 16, 16])],
+                              [numpy_helper.from_array(v.astype(np.float32), k) for k, v in tensors.items()])
+    f32, int8 = tmp_path / "f32.onnx", tmp_path / "int8.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), f32)
+    levels = ((np.arange(256) - 127.5) / 127.5).astype(np.float32)
+    quantise.static_qdq(f32, int8, [np.broadcast_to(levels.reshape(1, 1, 16, 16), (1, 3, 16, 16)).copy()], "minmax")
+    model = onnx.load(int8)
+    scale = next(numpy_helper.to_array(i) for i in model.graph.initializer if i.name == "x_scale")
+    steps = levels / scale
+    assert len(set(np.round(steps).clip(-128, 127))) >= 255
+    assert np.abs(np.abs(steps % 1 - 0.5)).min() > 1e-5, "none half way"
