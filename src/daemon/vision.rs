@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -36,6 +37,8 @@ pub(super) struct Vision {
     origin: Instant,
     /// Who wants the next picture.
     wished: Wished,
+    /// Those who wait for it.
+    wishes: Vec<SyncSender<RgbImage>>,
     /// The gallery's revision in the store when it was read.
     revision: Option<u64>,
     bad_frames: u32,
@@ -63,6 +66,7 @@ impl Vision {
             guard,
             origin,
             wished,
+            wishes: Vec::new(),
             revision: None,
             bad_frames: 0,
             frames: 0,
@@ -155,7 +159,7 @@ impl Vision {
                 self.frames += 1;
                 self.timings = step.timings;
                 let Timings {
-                    decode: decoding,
+                    decode,
                     detect,
                     align,
                     embed,
@@ -164,7 +168,7 @@ impl Vision {
                     total,
                 } = step.timings;
                 log::debug!(
-                    "frame {}: {} faces, decode {decoding:?}, detect {detect:?}, align {align:?}, \
+                    "frame {}: {} faces, decode {decode:?}, detect {detect:?}, align {align:?}, \
                      embed {embed:?}, liveness {liveness:?}, match {search:?}, total {total:?}",
                     frame.sequence,
                     step.faces.len()
@@ -179,13 +183,7 @@ impl Vision {
                 }
                 self.publish(&step);
                 self.guard.frame(&step, frame.captured_at, taken);
-                while let Ok(wish) = self.wished.try_recv() {
-                    let mut picture = RgbImage::default();
-                    if decode(frame, &mut picture).is_ok() {
-                        // Who has given up waiting needs none.
-                        let _ = wish.try_send(picture);
-                    }
-                }
+                self.fulfil(frame);
                 Ok(())
             }
             Err(StepError::Image(error)) => {
@@ -196,6 +194,19 @@ impl Vision {
                 Ok(())
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Gives the frame's picture to whoever wishes for one. After a frame that is none, the next one's.
+    fn fulfil(&mut self, frame: &Frame) {
+        self.wishes.extend(self.wished.try_iter());
+        let mut picture = RgbImage::default();
+        if self.wishes.is_empty() || decode(frame, &mut picture).is_err() {
+            return;
+        }
+        for wish in self.wishes.drain(..) {
+            // Who has given up waiting needs none.
+            let _ = wish.try_send(picture.clone());
         }
     }
 

@@ -45,15 +45,15 @@ impl Motion {
 
     /// Reads the cells of a picture.
     fn look(&mut self, picture: Picture<'_>) {
+        self.seen.clear();
         // Where a pixel's brightness, or its green, lies.
         let (pixel, at) = match picture.format() {
             PixelFormat::Yuyv => (2, 0),
             PixelFormat::Nv12 | PixelFormat::Grey => (1, 0),
             PixelFormat::Rgb24 | PixelFormat::Bgr24 => (3, 1),
-            PixelFormat::Mjpg => unreachable!("a picture is decoded"),
+            PixelFormat::Mjpg => return, // no picture is
         };
         let columns = picture.width() / CELL;
-        self.seen.clear();
         self.seen.resize(columns * (picture.height() / CELL), 0);
         for (band, cells) in self.seen.chunks_exact_mut(columns.max(1)).enumerate() {
             for y in (0..CELL).step_by(APART) {

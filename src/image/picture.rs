@@ -89,7 +89,8 @@ impl<'a> Picture<'a> {
 
     /// All pixels as packed RGB, if that is what its bytes are.
     pub(super) fn packed(&self) -> Option<&'a [u8]> {
-        (self.format == PixelFormat::Rgb24 && self.stride == self.width * 3).then_some(self.bytes)
+        let packed = self.format == PixelFormat::Rgb24 && self.stride == self.width * 3;
+        packed.then(|| &self.bytes[..self.height * self.stride])
     }
 
     /// The bytes of row `y` and of all after it; of the first plane, where there are two.
