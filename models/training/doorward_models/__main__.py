@@ -40,6 +40,7 @@ def distil(a):
 
 def release(a):
     """Export, quantise, evaluate and calibrate a run, then update the manifest."""
+    a.mirrored = True
     network = distill.load_average(a.runs / a.run / "checkpoint.pt")
     f32, int8 = a.runs / a.run / "f32.onnx", a.models / "embedder.onnx"
     macs, weights = cost(network)
@@ -73,7 +74,7 @@ def open_model(path: Path):
 def lfw(path: Path, a) -> tuple[np.ndarray, list[str]]:
     """Embeddings of the LFW faces by the model at `path`, and their names."""
     images, names = evaluate.aligned_lfw(a.shared, a.runs)
-    return calibrate.embed(open_model(path), images, description=path.name, prepare=prepare(a)), names
+    return calibrate.embed(open_model(path), images, path.name, prepare(a), a.mirrored), names
 
 
 def measure(path: Path, a) -> tuple[dict[str, float], np.ndarray]:
@@ -117,7 +118,7 @@ def table_of(path: Path, a, images, names) -> calibrate.Table:
     if path.stem == a.teacher.stem:
         embeddings = of_teacher
     else:
-        embeddings = calibrate.embed(open_model(path), images[rows], prepare=prepare(a))
+        embeddings = calibrate.embed(open_model(path), images[rows], "calibrate", prepare(a), a.mirrored)
     person = people.identities([names[r] for r in rows])
     return calibrate.table(calibrate.impostor_histogram(embeddings, of_teacher, person))
 
@@ -147,6 +148,8 @@ def arguments() -> argparse.Namespace:
     p.add_argument("--runs", type=Path, default=TRAINING / "runs", help="caches and checkpoints")
     p.add_argument("--models", type=Path, default=TRAINING.parent, help="where shipped models lie")
     p.add_argument("--teacher", type=Path, help="ONNX teacher, by default mbf of --shared")
+    p.add_argument("--mirrored", action="store_true",
+                   help="the embedding is the sum of the answers to a face and to its mirror image, as of ours")
     p.add_argument("--mean", type=float, nargs=3, help="of the pixels, for models not fed [-1, 1]")
     p.add_argument("--deviation", type=float, nargs=3, help="of the pixels, with --mean")
     commands = p.add_subparsers(required=True)

@@ -4,7 +4,7 @@ Owns what a door camera does to a face: small alignment errors, mirror images, b
 light, infrared-like grey, occlusion. Never changes who is seen, so the teacher's answer to the clean
 image stays the target; only `uncover`, bending and `mix` make new people, for a teacher that is asked about
 what they made.
-Every random number comes from `generator`, which is on the images' device.
+Every random number comes from `generator`, which is on the images' device; `None` is torch's own.
 """
 
 import math
@@ -55,6 +55,12 @@ def light(images, generator, strength=0.25):
     random = lambda: uniform(images, (len(images), 1, 1, 1), generator, strength)
     unit = (images * 0.5 + 0.5).clamp(0, 1).pow(torch.exp(random() * 1.5))
     return ((unit * 2 - 1) * torch.exp(random()) + random()).clamp(-1, 1)
+
+
+def white_balance(images, generator, strength=0.12):
+    """Another gain for each colour of each image [B, 3, H, W] in [-1, 1]."""
+    gain = torch.exp(uniform(images, (len(images), 3, 1, 1), generator, strength))
+    return ((images + 1) * gain - 1).clamp(-1, 1)
 
 
 def infrared(images, generator):
@@ -115,25 +121,25 @@ def uncover(faces, generator):
     return torch.where(ended[:, 0, :, :, None], faces[others], faces)
 
 
-def pose(faces, size: int, generator, mirrored=0.3, bend=0.0):
-    """uint8 [B, 112, 112, 3] -> float [B, 3, size, size] in [-1, 1], turned, and which are mirrored [B]."""
+def pose(faces, size: int, generator, mirrored=0.0, bend=0.0):
+    """uint8 [B, 112, 112, 3] -> float [B, 3, size, size] in [-1, 1], turned, a share of them mirrored."""
     images = faces.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
     mirror = torch.rand(len(images), generator=generator, device=images.device) < mirrored
-    return similarity_jitter(images, size, generator, mirror, bend=bend), mirror
+    return similarity_jitter(images, size, generator, mirror, bend=bend)
 
 
-def degrade(images, generator, rate=0.1):
-    """What a camera does to posed faces [B, 3, S, S]: light always, each of the rarer changes to `rate` of them."""
-    images = light(images, generator)
+def degrade(images, generator):
+    """What a camera does to posed faces [B, 3, S, S]: light and colour always, rarer changes to a share of them."""
+    images = light(white_balance(images, generator), generator)
     rare = [
-        blur,
-        lambda x: low_resolution(x, images.shape[-1] // 2),
-        lambda x: low_resolution(x, images.shape[-1] * 2 // 7),
-        lambda x: infrared(x, generator),
-        lambda x: occlude(x, generator),
+        (0.3, blur),
+        (0.1, lambda x: low_resolution(x, images.shape[-1] // 2)),
+        (0.1, lambda x: low_resolution(x, images.shape[-1] * 2 // 7)),
+        (0.1, lambda x: infrared(x, generator)),
+        (0.1, lambda x: occlude(x, generator)),
     ]
-    for change in rare:
+    for share, change in rare:
         order = torch.randperm(len(images), generator=generator, device=images.device)
-        rows = order[: math.ceil(len(images) * rate)]
+        rows = order[: math.ceil(len(images) * share)]
         images[rows] = change(images[rows])
     return images

@@ -28,16 +28,18 @@ class Table:
     measured_down_to: float
 
 
-def embed(net, images: np.ndarray, batch: int = 64, description: str = "embed",
-          prepare=normalise) -> np.ndarray:
+def embed(net, images: np.ndarray, description: str = "embed", prepare=normalise, mirrored: bool = False,
+          batch: int = 64) -> np.ndarray:
     """Unit-norm embeddings float32 [N, D] of uint8 [N, 112, 112, 3] by an ONNX Runtime session.
 
-    `prepare` makes the network's input of a batch of images.
+    `prepare` makes the network's input of a batch of images. Of a `mirrored` model the answers to an image and
+    to its mirror image are added.
     """
     source = net.get_inputs()[0]
     batch = source.shape[0] if isinstance(source.shape[0], int) else batch
+    views = [slice(None), slice(None, None, -1)][: 1 + mirrored]
     parts = [
-        net.run(None, {source.name: prepare(images[row : row + batch])})[0]
+        sum(net.run(None, {source.name: prepare(images[row : row + batch, :, columns])})[0] for columns in views)
         for row in tqdm(range(0, len(images), batch), desc=description, mininterval=10)
     ]
     whole = np.concatenate(parts).astype(np.float32).reshape(len(images), -1)

@@ -21,7 +21,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from . import augment, losses, muon, onnx_weights, precision, rounding, targets, teacher, workers, zips
-from .networks import Config, FaceNet, FlattenHead, Unit
+from .networks import Config, FaceNet, FlattenHead, Unit, joined, with_mirror_images
 
 VECTOR_RATE = 0.06  # learning rate of everything but convolutions, as a share of theirs
 SIZES = ((0.35, 5 / 7), (1.0, 1.0))  # (until this share of the budget, share of the full size)
@@ -88,9 +88,9 @@ class Run:
     def __init__(self, folder: Path, config: Config, settings: Settings):
         self.folder, self.settings = folder, settings
         self.student = FaceNet(config).to(settings.device, memory_format=torch.channels_last)
-        self.features = self.student.features
-        if settings.device != "cpu" and not settings.int8:  # a run with int8 is too short to be worth it
-            self.features = torch.compile(self.features, dynamic=False, fullgraph=True)
+        self.features, self.degrade = self.student.features, precision.compiled(augment.degrade, settings.device)
+        if not settings.int8:  # such a run is too short to be worth it
+            self.features = precision.compiled(self.features, settings.device)
         self.average = copy.deepcopy(self.student).eval()
         self.hints = Hints(self.student).to(settings.device)
         self.optimisers = optimisers(self.student, self.hints, settings)
@@ -154,8 +154,8 @@ def agreement(network: FaceNet, faces: torch.Tensor, rows, target, size: int) ->
     for part in np.array_split(rows, max(1, len(rows) // 128)):
         images = interpolate(teacher.unit(faces[part]), size=(size, size), mode="bilinear", align_corners=False)
         with precision.autocast(faces.device.type):
-            *_, given = network.features(images.contiguous(memory_format=torch.channels_last))
-        total += cosine_similarity(given.float(), target.clean(part)).sum().item()
+            *_, given = network.features(with_mirror_images(images).contiguous(memory_format=torch.channels_last))
+        total += cosine_similarity(joined(given.float()), target.clean(part)).sum().item()
     return total / len(rows)
 
 
@@ -164,7 +164,7 @@ def channels_last(gradient: torch.Tensor) -> torch.Tensor:
     return gradient.contiguous(memory_format=torch.channels_last)
 
 
-def learn(run: Run, faces: torch.Tensor, rows: np.ndarray, target, generator) -> dict[str, torch.Tensor]:
+def learn(run: Run, faces: torch.Tensor, rows: np.ndarray, target) -> dict[str, torch.Tensor]:
     """One optimiser step on the faces `rows` of all `faces`; the loss terms.
 
     The maps count as much as the learning rate is high: at the end only the embedding does.
@@ -172,15 +172,15 @@ def learn(run: Run, faces: torch.Tensor, rows: np.ndarray, target, generator) ->
     s, share = run.settings, rate_at(run.progress, run.settings)
     for group in (g for o in run.optimisers for g in o.param_groups):
         group["lr"] = group["peak"] * share
-    images, answer = target.view(faces[rows], rows, run.size, generator)
-    images = augment.degrade(images, generator).contiguous(memory_format=torch.channels_last)
+    images, answer = target.view(faces[rows], rows, run.size)
+    images = with_mirror_images(run.degrade(images, None)).contiguous(memory_format=torch.channels_last)
     run.student.train()
     with precision.autocast(faces.device.type):
         middle, spatial, embedding = run.features(images)
         for features in (middle, spatial):
             features.register_hook(channels_last)  # a selection of rows gives gradients of another layout
-        middle, spatial = run.hints.middle(middle[answer.rows]), run.hints.spatial(spatial[answer.rows])
-    embedding = embedding.float()
+        middle, spatial = run.hints.middle(middle[: len(rows)]), run.hints.spatial(spatial[: len(rows)])
+    embedding = joined(embedding.float())
     terms = {
         "cosine": losses.cosine_distillation(embedding, answer.embedding),
         "relational": losses.relational_distillation(embedding, answer.embedding),
@@ -210,13 +210,14 @@ def train(run: Run, faces: torch.Tensor, target, rank: int = 0) -> None:
     """Trains until the time budget is used up; worker 0 saves and validates on the way."""
     training, validation = targets.split(len(faces))
     seed = run.step * run.settings.workers + rank
-    generator, order = torch.Generator(faces.device).manual_seed(seed), np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    order = np.random.default_rng(seed)
     bar = tqdm(total=round(run.settings.minutes * 60), initial=round(run.seconds), unit="s",
                mininterval=10, disable=rank > 0)
     begun, saved, mean = run.step, run.seconds, {}
     while run.progress < 1:
         rows = np.sort(order.choice(training, run.settings.batch, replace=False))
-        terms = learn(run, faces, rows, target, generator)
+        terms = learn(run, faces, rows, target)
         if run.step == begun + 1:
             run.seconds = saved  # the first step compiles, and does not count
         mean = {k: mean[k].lerp(v, 0.02) if mean else v for k, v in terms.items()}

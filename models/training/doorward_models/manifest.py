@@ -34,7 +34,7 @@ def embedder_section(name: str, model: Path, size: int, words: dict[str, str], c
         f'sha256 = "{sha256(model)}"',
         'input = { width = 112, height = 112, channels = "RGB", '
         f"mean = [127.5, 127.5, 127.5], scale = [{scale}] }}",
-        f"output = {{ size = {size} }}",
+        f"output = {{ size = {size}, mirrored = true }}",
         *(f"{key} = {json.dumps(text, ensure_ascii=False)}" for key, text in words.items()),
     ]
     return "\n".join(lines) + "\n\n" + calibration.strip() + "\n"

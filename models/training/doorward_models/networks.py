@@ -181,7 +181,10 @@ class DepthwiseHead(nn.Module):
 
 
 class FaceNet(nn.Module):
-    """float [B, 3, 112, 112] in [-1, 1] -> embedding [B, D], not normalised."""
+    """float [B, 3, 112, 112] in [-1, 1] -> an answer [B, D] to each image, not normalised.
+
+    The embedding of a face is the sum of the answers to its image and to the mirror image.
+    """
 
     def __init__(self, config: Config = Config()):
         super().__init__()
@@ -203,7 +206,7 @@ class FaceNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def features(self, x):
-        """The body's map before its last halving, the head's map [B, C, grid, grid], the embedding [B, D].
+        """The body's map before its last halving, the head's map [B, C, grid, grid], the answer [B, D].
 
         For training: `x` is already reduced, and of any size; the body's last map is resized to the grid.
         """
@@ -219,6 +222,16 @@ class FaceNet(nn.Module):
 
     def describe(self) -> dict:
         return asdict(self.config)
+
+
+def with_mirror_images(images):
+    """[B, 3, H, W] -> [2 B, 3, H, W]: the images, then their mirror images."""
+    return torch.cat([images, images.flip(3)])
+
+
+def joined(embeddings):
+    """[2 B, D] of images and their mirror images -> [B, D]: their sums, the embeddings of the faces."""
+    return sum(embeddings.chunk(2))
 
 
 @torch.no_grad()

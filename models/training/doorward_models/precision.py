@@ -1,6 +1,6 @@
 """Where to compute, and whether in bfloat16: on a GPU always, on a processor where its vectors know more than AVX2.
 
-Owns these choices only; without such instructions bfloat16 is many times slower than float32.
+Owns these choices only, and compilation for a GPU; without such instructions bfloat16 is many times slower than float32.
 """
 
 import torch
@@ -14,6 +14,11 @@ def has_bfloat16(device: str) -> bool:
 def best_device() -> str:
     """ "cuda" where there is a GPU, else "cpu"."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def compiled(function, device: str):
+    """The function as one graph of GPU kernels; itself for a processor."""
+    return function if device == "cpu" else torch.compile(function, dynamic=False, fullgraph=True)
 
 
 def autocast(device: str):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate, normalize
 
-from . import augment, teacher
+from . import augment, precision, teacher
 
 HELD_OUT = 100  # every 100th face is for validation
 SAMPLE = 2000  # faces that the scale of the maps is taken from
@@ -48,9 +48,8 @@ class Answer:
     """Of the teacher to one batch."""
 
     embedding: Tensor  # [B, D], unit norm
-    rows: Tensor | slice  # of the images that the maps belong to
-    spatial: Tensor  # [R, C, 7, 7], as the teacher gave it
-    middle: Tensor  # [R, K, 14, 14]
+    spatial: Tensor  # [B, C, 7, 7], as the teacher gave it
+    middle: Tensor  # [B, K, 14, 14]
 
 
 class Kept:
@@ -69,12 +68,10 @@ class Kept:
         """Unit embeddings [B, D] of clean faces."""
         return self.embedding[rows]
 
-    def view(self, faces: Tensor, rows: np.ndarray, size: int, generator) -> tuple[Tensor, Answer]:
-        """Posed faces [B, 3, size, size] and the answer; a mirrored face has no maps."""
-        images, mirror = augment.pose(faces, size, generator)
-        plain = torch.nonzero(~mirror).flatten()
-        chosen = rows[plain.cpu().numpy()]
-        return images, Answer(self.embedding[rows], plain, *(self._tensor(m[chosen]) for m in self.maps))
+    def view(self, faces: Tensor, rows: np.ndarray, size: int) -> tuple[Tensor, Answer]:
+        """Posed faces [B, 3, size, size] and the answer."""
+        return augment.pose(faces, size, None), Answer(
+            self.embedding[rows], *(self._tensor(m[rows]) for m in self.maps))
 
 
 class Live:
@@ -85,7 +82,8 @@ class Live:
 
     def __init__(self, network: teacher.Network, faces: Tensor):
         self.network, self.faces = network, faces
-        self.asked = torch.compile(network, dynamic=False) if faces.is_cuda else network
+        self.asked = precision.compiled(network, faces.device.type)
+        self.made = precision.compiled(self.make, faces.device.type)
         sample = faces[:: max(1, len(faces) // SAMPLE)]
         _, *maps = zip(*(network(teacher.unit(part)) for part in sample.split(256)))
         self.scale = Scale.of(*(torch.cat(m) for m in maps))
@@ -94,14 +92,18 @@ class Live:
         """Unit embeddings [B, D] of clean faces."""
         return normalize(self.network(teacher.unit(self.faces[rows]))[0], dim=1)
 
-    def view(self, faces: Tensor, rows: np.ndarray, size: int, generator) -> tuple[Tensor, Answer]:
+    def make(self, faces: Tensor) -> Tensor:
+        """Posed and mixed faces [B, 3, SIDE, SIDE]."""
+        posed = augment.pose(augment.uncover(faces, None), self.SIDE, None, mirrored=0.5, bend=self.BEND)
+        return augment.mix(posed, None)
+
+    def view(self, faces: Tensor, rows: np.ndarray, size: int) -> tuple[Tensor, Answer]:
         """Posed and mixed faces [B, 3, size, size] and the answer to them."""
-        images, _ = augment.pose(augment.uncover(faces, generator), self.SIDE, generator, bend=self.BEND)
-        images = augment.mix(images, generator)
+        images = self.made(faces)
         embedding, *maps = self.asked(images)
         if size != self.SIDE:
             images = interpolate(images, size=(size, size), mode="area")
-        return images, Answer(normalize(embedding, dim=1), slice(None), *maps)
+        return images, Answer(normalize(embedding, dim=1), *maps)
 
 
 def split(count: int) -> tuple[np.ndarray, np.ndarray]:

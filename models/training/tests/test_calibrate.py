@@ -61,3 +61,18 @@ def test_share_above_a_similarity():
     person = np.array([0, 1, 2, 2])
     # Pairs of different people: 0.8, 0, -1, 0.6, -0.8.
     assert calibrate.share_above(e, person, 0.5) == pytest.approx(2 / 5)
+
+
+def test_a_mirrored_model_answers_to_both_sides_of_a_face():
+    class Session:
+        def get_inputs(self):
+            return [type("Input", (), {"name": "x", "shape": ["n", 3, 112, 112]})]
+
+        def run(self, _, feed):
+            return [feed["x"][:, 0, 0, [0, -1]] + (0, 4)]  # red of the two upper corners, not alike
+
+    faces = np.zeros((3, 112, 112, 3), np.uint8)
+    faces[:, 0, 0, 0] = 255
+    plain, both = (calibrate.embed(Session(), faces, mirrored=m, batch=2) for m in (False, True))
+    assert np.allclose(plain, np.array([[1, 3]] * 3) / 10**0.5, atol=1e-6)
+    assert np.allclose(both, np.array([[0, 8]] * 3) / 8, atol=1e-6)

@@ -107,3 +107,12 @@ def test_the_whole_map_in_one_sum_is_the_convolution():
     conv = networks.WholeConv(6, 6, 3, groups=6, bias=False)
     x = torch.randn(2, 6, 3, 3, generator=torch.Generator().manual_seed(0))
     assert torch.allclose(conv.train()(x), conv.eval()(x), atol=1e-5)
+
+
+def test_an_embedding_is_the_sum_of_the_answers_to_a_face_and_its_mirror_image():
+    torch.manual_seed(0)
+    network = networks.FaceNet(CONFIGS[0]).eval()
+    faces = torch.randn(2, 3, 112, 112)
+    embedding = networks.joined(network(networks.with_mirror_images(faces)))
+    assert torch.allclose(embedding, network(faces) + network(faces.flip(3)), atol=1e-5)
+    assert not torch.allclose(network(faces), network(faces.flip(3)), atol=1e-2)
