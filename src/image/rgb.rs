@@ -73,11 +73,42 @@ impl RgbImage {
         self.pixels.resize(width * height * 3, 0);
     }
 
+    /// Becomes the mirror image of `other`: left is right.
+    pub fn mirror(&mut self, other: &Self) {
+        self.clone_from(other);
+        let (pixels, _) = self.pixels.as_chunks_mut::<3>();
+        for row in pixels.chunks_exact_mut(self.width.max(1)) {
+            row.reverse();
+        }
+    }
+
     /// Luma (ITU-R BT.601) of every pixel, 0..255.
     pub fn luma(&self) -> impl Iterator<Item = u8> {
         self.pixels.chunks_exact(3).map(|p| {
             let sum = 77 * u32::from(p[0]) + 150 * u32::from(p[1]) + 29 * u32::from(p[2]);
             (sum >> 8).to_le_bytes()[0]
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_image_has_left_and_right_changed_over() {
+        let pixels = (0..3 * 2 * 3).collect();
+        let image = RgbImage::from_pixels(3, 2, pixels);
+        let mut mirrored = RgbImage::default();
+        mirrored.mirror(&image);
+        assert_eq!(
+            mirrored.pixels(),
+            [6, 7, 8, 3, 4, 5, 0, 1, 2, 15, 16, 17, 12, 13, 14, 9, 10, 11]
+        );
+        let mut again = RgbImage::default();
+        again.mirror(&mirrored);
+        assert_eq!(again, image);
+        again.mirror(&RgbImage::default());
+        assert_eq!(again, RgbImage::default());
     }
 }

@@ -113,11 +113,14 @@ pub struct InputSpec {
 }
 
 /// What an embedder gives.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutputSpec {
     /// Components of an embedding.
     pub size: usize,
+    /// The network is asked about the face and about its mirror image, and the answers are added.
+    #[serde(default)]
+    pub mirrored: bool,
 }
 
 /// A detector's settings.
