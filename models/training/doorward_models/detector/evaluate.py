@@ -20,6 +20,8 @@ TEMPLATE = np.array(
 """Where ArcFace wants the five landmarks in a 112x112 crop."""
 MOVE = 4
 """Pixels that an image is moved by to see how far the teacher agrees with itself."""
+SHRINK = 0.8
+"""Share of its size that an image is reduced to for the same."""
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 
@@ -68,6 +70,11 @@ def moved(images: list, pixels: int) -> list:
     """The same images, their content that much further right and down, the border repeated."""
     around = ((pixels, 0), (pixels, 0), (0, 0))
     return [(name, np.pad(i, around, "edge")[: i.shape[0], : i.shape[1]]) for name, i in images]
+
+
+def shrunk(images: list, scale: float) -> list:
+    """The same images at `scale` times their size."""
+    return [(name, cv2.resize(i, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)) for name, i in images]
 
 
 def false_alarms(images: list[np.ndarray], detector: Detector, teacher: Detector) -> np.ndarray:
@@ -144,9 +151,13 @@ def evaluate(model: Path, teacher: Path, shared: Path, runs: Path, threads: int,
         raise SystemExit("not one face found")
     middle, high = np.quantile(error, (0.5, 0.95))
     print(f"landmark error: median {middle:.2%}, 95th percentile {high:.2%} of the eye distance")
-    elsewhere = wanted + np.append(np.full(grid.FACE - 1, MOVE), 0)
-    own = np.median(landmark_error(match(moved(images, MOVE), elsewhere, judge), elsewhere))
-    print(f"the teacher against itself, the image moved by {MOVE} pixels: median {own:.2%}")
+    changed = {
+        f"moved by {MOVE} pixels": (moved(images, MOVE), wanted + np.append(np.full(grid.FACE - 1, MOVE), 0)),
+        f"at {SHRINK} of its size": (shrunk(images, SHRINK), wanted * np.append(np.full(grid.FACE - 1, SHRINK), 1)),
+    }
+    for words, (others, there) in changed.items():
+        own = np.median(landmark_error(match(others, there, judge), there))
+        print(f"the teacher against itself, the image {words}: median {own:.2%}")
     alarms = {part: sources.negatives(shared, part == "held out") for part in ("held out", "trained on")}
     scores = {part: false_alarms(photos, detector, judge) for part, photos in alarms.items()}
     for threshold in THRESHOLDS:
