@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import torch
 
 from . import calibrate, distill, evaluate, export, manifest, people, precision, quantise, teacher, workers, zips
-from .networks import Config, cost, fold
+from .networks import Config, centre, cost, fold
 
 TRAINING = Path(__file__).resolve().parent.parent
 CALIBRATION_FACES = 1000
+CENTRED_ON = 4000  # faces
 DATA = "50,869 aligned face crops without identity labels (partly for research use), answers of the teacher"
 CALIBRATED_ON = "pairs of different grown-up people of the distillation faces, without masks"
 LICENCE = "trained by this project; see models/README.md for the data and the teacher"
@@ -39,15 +41,17 @@ def distil(a):
 
 
 def release(a):
-    """Export, quantise, evaluate and calibrate a run, then update the manifest."""
+    """Centre, export, quantise, evaluate and calibrate a run, then update the manifest."""
     a.mirrored = True
     network = distill.load_average(a.runs / a.run / "checkpoint.pt")
+    images, names = zips.faces(a.shared, a.runs)
+    folded, some = fold(network), lambda count: np.linspace(0, len(images) - 1, count).astype(int)
+    centre(folded, teacher.unit(torch.from_numpy(images[some(CENTRED_ON)])))
     f32, int8 = a.runs / a.run / "f32.onnx", a.models / "embedder.onnx"
     macs, weights = cost(network)
     notes = {"config": json.dumps(network.describe()), "macs": str(macs), "weights": str(weights)}
-    export.save(fold(network), network.config.embedding, f32, notes)
-    images, names = zips.faces(a.shared, a.runs)
-    rows = np.linspace(0, len(images) - 1, CALIBRATION_FACES).astype(int)
+    export.save(folded, network.config.embedding, f32, notes)
+    rows = some(CALIBRATION_FACES)
     quantise.static_qdq(f32, int8, [teacher.normalise(images[r : r + 1]) for r in rows], a.method)
     measured = {path: measure(path, a)[0] for path in (f32, int8)}
     counted = table_of(int8, a, images, names)
@@ -113,8 +117,7 @@ def table_of(path: Path, a, images, names) -> calibrate.Table:
     known, *_ = teacher.load(a.runs / "faces", a.teacher.stem)
     rows = people.for_calibration(names, people.origins(zips.archives(a.shared)))
     rows = rows[np.linspace(0, len(rows) - 1, min(a.faces, len(rows))).astype(int)]
-    of_teacher = known[rows].astype(np.float32)
-    of_teacher /= np.linalg.norm(of_teacher, axis=1, keepdims=True)
+    of_teacher = calibrate.unit(known[rows].astype(np.float32))
     if path.stem == a.teacher.stem:
         embeddings = of_teacher
     else:
@@ -124,12 +127,13 @@ def table_of(path: Path, a, images, names) -> calibrate.Table:
 
 
 def measure_models(a):
-    """Print the LFW measures of models, and their mean cosine to the teacher on the LFW faces."""
-    of_teacher, _ = lfw(a.teacher, a)
+    """Print the LFW measures of models, and their mean cosine to the teacher on the LFW faces, both centred."""
+    centred = lambda values: calibrate.unit(values - values.mean(0))
+    of_teacher = centred(lfw(a.teacher, a)[0])
     for path in a.model:
         embeddings = measure(path, a)[1]
         if embeddings.shape == of_teacher.shape:
-            print(f"{path.name}: cosine to the teacher {(embeddings * of_teacher).sum(1).mean():.4f}")
+            print(f"{path.name}: cosine to the teacher {(centred(embeddings) * of_teacher).sum(1).mean():.4f}")
 
 
 def calibrate_models(a):

@@ -28,6 +28,11 @@ class Table:
     measured_down_to: float
 
 
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Rows [N, D] at unit norm."""
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
 def embed(net, images: np.ndarray, description: str = "embed", prepare=normalise, mirrored: bool = False,
           batch: int = 64) -> np.ndarray:
     """Unit-norm embeddings float32 [N, D] of uint8 [N, 112, 112, 3] by an ONNX Runtime session.
@@ -42,8 +47,7 @@ def embed(net, images: np.ndarray, description: str = "embed", prepare=normalise
         sum(net.run(None, {source.name: prepare(images[row : row + batch, :, columns])})[0] for columns in views)
         for row in tqdm(range(0, len(images), batch), desc=description, mininterval=10)
     ]
-    whole = np.concatenate(parts).astype(np.float32).reshape(len(images), -1)
-    return whole / np.linalg.norm(whole, axis=1, keepdims=True)
+    return unit(np.concatenate(parts).astype(np.float32).reshape(len(images), -1))
 
 
 def impostor_histogram(embeddings: np.ndarray, teacher: np.ndarray, person: np.ndarray) -> np.ndarray:

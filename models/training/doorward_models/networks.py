@@ -244,6 +244,18 @@ def fold_units(network: nn.Module) -> None:
 
 
 @torch.no_grad()
+def centre(folded: FaceNet, images: torch.Tensor) -> None:
+    """Takes the mean answer to `images` [B, 3, 112, 112] and their mirror images off a folded network's last bias.
+
+    What all faces have in common says nothing about whose face it is.
+    """
+    answers = [folded(with_mirror_images(part)) for part in images.split(64)]
+    head = folded.head
+    last = head.linear if isinstance(head, FlattenHead) else head.project.conv
+    last.bias -= torch.cat(answers).mean(0)
+
+
+@torch.no_grad()
 def fold(network: FaceNet) -> FaceNet:
     """The same network for inference: every batch normalisation is folded into its convolution, and so is
     the pooling before the first one (a 3x3 kernel over 2x2 means is a 6x6 kernel of twice the stride).

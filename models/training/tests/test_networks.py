@@ -116,3 +116,14 @@ def test_an_embedding_is_the_sum_of_the_answers_to_a_face_and_its_mirror_image()
     embedding = networks.joined(network(networks.with_mirror_images(faces)))
     assert torch.allclose(embedding, network(faces) + network(faces.flip(3)), atol=1e-5)
     assert not torch.allclose(network(faces), network(faces.flip(3)), atol=1e-2)
+
+
+@pytest.mark.parametrize("config", CONFIGS[1:3])
+def test_a_centred_network_says_nothing_of_the_mean_face(config):
+    folded = networks.fold(lively(config))
+    faces = torch.randn(70, 3, 112, 112)
+    answer = lambda: networks.joined(folded(networks.with_mirror_images(faces)))
+    before = answer()
+    networks.centre(folded, faces)
+    assert before.mean(0).abs().max() > 0.01
+    assert torch.allclose(answer(), before - before.mean(0), atol=1e-4)
