@@ -56,7 +56,8 @@ pub struct Residual {
 impl Epilogue<'_> {
     /// Whether integers can express it for sums of `products` products of bytes: every number in
     /// its range, and no sum so large that an instruction set without saturating shifts would lose
-    /// it. What a network has learnt always fits.
+    /// it. What a network has learnt fits, but for a slope now and then, which is brought into the range
+    /// when the network is quantised.
     pub fn fits(&self, products: usize) -> bool {
         let most = 255 * 127 * i64::try_from(products).unwrap_or(MOST);
         let fine = |(&scale, &bias): (&f64, &i32)| {

@@ -19,6 +19,7 @@ from .teacher import session
 
 SAMPLES = 20_000  # values kept per tensor and calibration array
 MOST_STEPS = 1.9  # output steps that a product of one may stand for
+STEEPEST = 2.0  # slope of a PReLU
 # Pixels that go from -1 to 1 lie half way between the steps of that range, where the last bit of a division
 # chooses the step. In a range so much smaller each has a step of its own.
 OFF_THE_MIDDLE = 0.9999
@@ -105,6 +106,7 @@ def static_qdq(f32: Path, int8: Path, arrays: list[np.ndarray], method: str = "m
     quantised = onnx.load(int8)
     round_once(quantised)
     limit_weights(quantised)
+    limit_slopes(quantised)
     onnx.save(quantised, int8)
     tidy(int8)
 
@@ -169,6 +171,14 @@ def limit_weights(model: onnx.ModelProto) -> None:
         store(bias, np.round(value(bias) * (old / kept)).astype(np.int32))
         store(units, (value(units) * (kept / old)).astype(np.float32))
         store(steps, kept)
+
+
+def limit_slopes(model: onnx.ModelProto) -> None:
+    """Brings the slopes of every PReLU into [-2, 2], what integer kernels can express. Changes `model`."""
+    of_prelu = {node.input[1] for node in model.graph.node if node.op_type == "PRelu"}
+    for slopes in (i for i in model.graph.initializer if i.name in of_prelu):
+        limited = np.clip(onnx.numpy_helper.to_array(slopes), -STEEPEST, STEEPEST)
+        slopes.CopyFrom(onnx.numpy_helper.from_array(limited, slopes.name))
 
 
 def tidy(path: Path) -> None:

@@ -55,6 +55,16 @@ def test_weights_are_clipped_where_one_step_of_the_input_is_all_of_the_output():
     onnx.checker.check_model(model)
 
 
+def test_slopes_are_limited_to_what_the_kernels_express():
+    slopes = numpy_helper.from_array(np.array([-2.5, 0.5, 2.0, 3.0], np.float32), "slopes")
+    other = numpy_helper.from_array(np.array([5.0], np.float32), "other")
+    nodes = [helper.make_node("PRelu", ["x", "slopes"], ["p"]), helper.make_node("Mul", ["p", "other"], ["y"])]
+    value = lambda name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4])
+    model = helper.make_model(helper.make_graph(nodes, "g", [value("x")], [value("y")], [slopes, other]))
+    quantise.limit_slopes(model)
+    assert [numpy_helper.to_array(i).tolist() for i in model.graph.initializer] == [[-2.0, 0.5, 2.0, 2.0], [5.0]]
+
+
 def test_a_convolution_with_its_prelu_and_sum_is_rounded_once(tmp_path):
     rng, node = np.random.default_rng(0), helper.make_node
     tensors = {

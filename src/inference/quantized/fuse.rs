@@ -228,7 +228,6 @@ impl Translator<'_> {
             residual,
         };
         let taps = window.taps();
-        // Beyond what fits lies no network that learnt anything.
         rule_if!(epilogue.fits(taps * input.shape.channels / linear.group));
         let requant = Requant::new(&epilogue);
         let isa = self.kernels.isa();
