@@ -75,7 +75,8 @@ impl RgbImage {
 
     /// Becomes the mirror image of `other`: left is right.
     pub fn mirror(&mut self, other: &Self) {
-        self.clone_from(other);
+        self.reshape(other.width, other.height);
+        self.pixels.copy_from_slice(&other.pixels);
         let (pixels, _) = self.pixels.as_chunks_mut::<3>();
         for row in pixels.chunks_exact_mut(self.width.max(1)) {
             row.reverse();
