@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -15,7 +14,7 @@ use super::wishes::Wished;
 use super::{Shared, lock};
 use crate::camera::{Latest, Progress, Taken};
 use crate::config::SourceKind;
-use crate::image::{Frame, RgbImage, decode};
+use crate::image::Frame;
 use crate::pipeline::{Pipeline, Step, StepError, Timings};
 
 /// How often the gallery is looked at for changes, and the state is told.
@@ -37,8 +36,6 @@ pub(super) struct Vision {
     origin: Instant,
     /// Who wants the next picture.
     wished: Wished,
-    /// Those who wait for it.
-    wishes: Vec<SyncSender<RgbImage>>,
     /// The gallery's revision in the store when it was read.
     revision: Option<u64>,
     bad_frames: u32,
@@ -66,7 +63,6 @@ impl Vision {
             guard,
             origin,
             wished,
-            wishes: Vec::new(),
             revision: None,
             bad_frames: 0,
             frames: 0,
@@ -183,7 +179,7 @@ impl Vision {
                 }
                 self.publish(&step);
                 self.guard.frame(&step, frame.captured_at, taken);
-                self.fulfil(frame);
+                self.wished.fulfil(frame);
                 Ok(())
             }
             Err(StepError::Image(error)) => {
@@ -194,19 +190,6 @@ impl Vision {
                 Ok(())
             }
             Err(error) => Err(error),
-        }
-    }
-
-    /// Gives the frame's picture to whoever wishes for one. After a frame that is none, the next one's.
-    fn fulfil(&mut self, frame: &Frame) {
-        self.wishes.extend(self.wished.try_iter());
-        let mut picture = RgbImage::default();
-        if self.wishes.is_empty() || decode(frame, &mut picture).is_err() {
-            return;
-        }
-        for wish in self.wishes.drain(..) {
-            // Who has given up waiting needs none.
-            let _ = wish.try_send(picture.clone());
         }
     }
 
