@@ -1,6 +1,6 @@
 """Where to compute, and whether in bfloat16: on a GPU always, on a processor where its vectors know more than AVX2.
 
-Owns these choices only, and compilation for a GPU; without such instructions bfloat16 is many times slower than float32.
+Owns these choices and compilation for a GPU. Without such instructions bfloat16 is many times slower than float32.
 """
 
 import torch
