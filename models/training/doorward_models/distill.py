@@ -167,7 +167,8 @@ def channels_last(gradient: torch.Tensor) -> torch.Tensor:
 def learn(run: Run, faces: torch.Tensor, rows: np.ndarray, target) -> dict[str, torch.Tensor]:
     """One optimiser step on the faces `rows` of all `faces`; the loss terms.
 
-    The maps count as much as the learning rate is high: at the end only the embedding does.
+    Every face is shown as it is and mirrored; maps are compared for the former. They count as much as the learning
+    rate is high: at the end only the embedding does.
     """
     s, share = run.settings, rate_at(run.progress, run.settings)
     for group in (g for o in run.optimisers for g in o.param_groups):
