@@ -28,7 +28,7 @@ def faces(a):
 def teach(a):
     """Let the teacher embed every face; continues where it stopped."""
     images, _ = zips.faces(a.shared, a.runs)
-    teacher.run(a.teacher, images, a.runs / "faces")
+    teacher.run(a.teacher, images, a.runs / "faces", precision.best_device())
 
 
 def distil(a):
@@ -118,10 +118,7 @@ def table_of(path: Path, a, images, names) -> calibrate.Table:
     rows = people.for_calibration(names, people.origins(zips.archives(a.shared)))
     rows = rows[np.linspace(0, len(rows) - 1, min(a.faces, len(rows))).astype(int)]
     of_teacher = calibrate.unit(known[rows].astype(np.float32))
-    if path.stem == a.teacher.stem:
-        embeddings = of_teacher
-    else:
-        embeddings = calibrate.embed(open_model(path), images[rows], "calibrate", prepare(a), a.mirrored)
+    embeddings = calibrate.embed(open_model(path), images[rows], "calibrate", prepare(a), a.mirrored)
     person = people.identities([names[r] for r in rows])
     return calibrate.table(calibrate.impostor_histogram(embeddings, of_teacher, person))
 

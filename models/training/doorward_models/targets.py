@@ -1,6 +1,6 @@
 """What the student is asked to copy, derived from the teacher.
 
-Owns the scaling of the teacher's maps, the split into training and validation faces, and the two ways to have
+Owns the scaling of the teacher's answers, the split into training and validation faces, and the two ways to have
 the teacher's answer: `Kept`, to the clean face out of the caches, and `Live`, to the very image that the student
 is about to see before the camera's faults are added. Live answers are worth more and want a GPU.
 """
@@ -15,24 +15,33 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate, normalize
 from . import augment, precision, teacher
 
 HELD_OUT = 100  # every 100th face is for validation
-SAMPLE = 2000  # faces that the scale of the maps is taken from
+SAMPLE = 2000  # faces that the scale is taken from
 
 
 @dataclass
 class Scale:
-    """What makes the teacher's maps comparable: zero mean and unit variance."""
+    """What makes the teacher's answers comparable: zero mean, then unit norm or unit variance.
 
+    What all faces have in common says nothing about whose face one is.
+    """
+
+    embedding_mean: Tensor  # [D], of embeddings of unit norm
     mean: Tensor  # [C, 1, 1] of the spatial map
     deviation: Tensor  # [C, 1, 1]
     middle_mean: Tensor  # [K, 1, 1]
     middle_deviation: float  # of all components together: the strong ones count more
 
     @classmethod
-    def of(cls, spatial: Tensor, middle: Tensor) -> "Scale":
-        """From a sample of both maps, float [n, C, 7, 7] and [n, K, 14, 14]."""
+    def of(cls, embedding: Tensor, spatial: Tensor, middle: Tensor) -> "Scale":
+        """From a sample of answers, float [n, D], [n, C, 7, 7] and [n, K, 14, 14]."""
         over, column = (0, 2, 3), lambda values: values[:, None, None]
-        return cls(column(spatial.mean(over)), column(spatial.std(over) + 1e-3), column(middle.mean(over)),
-                   middle.var(over).mean().sqrt().item() + 1e-3)
+        return cls(normalize(embedding, dim=1).mean(0),
+                   column(spatial.mean(over)), column(spatial.std(over) + 1e-3),
+                   column(middle.mean(over)), middle.var(over).mean().sqrt().item() + 1e-3)
+
+    def embedding(self, raw: Tensor) -> Tensor:
+        """[B, D], of unit norm, about the mean face."""
+        return normalize(normalize(raw, dim=1) - self.embedding_mean, dim=1)
 
     def spatial(self, raw: Tensor, grid: int) -> Tensor:
         """[B, C, grid, grid]; at 7x7 with zero mean and unit variance per channel."""
@@ -47,7 +56,7 @@ class Scale:
 class Answer:
     """Of the teacher to one batch."""
 
-    embedding: Tensor  # [B, D], unit norm
+    embedding: Tensor  # [B, D], scaled
     spatial: Tensor  # [B, C, 7, 7], as the teacher gave it
     middle: Tensor  # [B, K, 14, 14]
 
@@ -57,15 +66,15 @@ class Kept:
 
     def __init__(self, embedding: np.ndarray, spatial: np.ndarray, middle: np.ndarray, device: str = "cpu"):
         self.device, self.maps = device, (spatial, middle)
-        self.embedding = normalize(self._tensor(embedding), dim=1)
         part = slice(None, None, max(1, len(spatial) // SAMPLE))
-        self.scale = Scale.of(*(self._tensor(m[part]) for m in self.maps))
+        self.scale = Scale.of(*(self._tensor(kept[part]) for kept in (embedding, spatial, middle)))
+        self.embedding = self.scale.embedding(self._tensor(embedding))
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.asarray(values, dtype=np.float32)).to(self.device)
 
     def clean(self, rows: np.ndarray) -> Tensor:
-        """Unit embeddings [B, D] of clean faces."""
+        """Scaled embeddings [B, D] of clean faces."""
         return self.embedding[rows]
 
     def view(self, faces: Tensor, rows: np.ndarray, size: int) -> tuple[Tensor, Answer]:
@@ -85,12 +94,12 @@ class Live:
         self.asked = precision.compiled(network, faces.device.type)
         self.made = precision.compiled(self.make, faces.device.type)
         sample = faces[:: max(1, len(faces) // SAMPLE)]
-        _, *maps = zip(*(network(teacher.unit(part)) for part in sample.split(256)))
-        self.scale = Scale.of(*(torch.cat(m) for m in maps))
+        answers = zip(*(network(teacher.unit(part)) for part in sample.split(256)))
+        self.scale = Scale.of(*map(torch.cat, answers))
 
     def clean(self, rows: np.ndarray) -> Tensor:
-        """Unit embeddings [B, D] of clean faces."""
-        return normalize(self.network(teacher.unit(self.faces[rows]))[0], dim=1)
+        """Scaled embeddings [B, D] of clean faces."""
+        return self.scale.embedding(self.network(teacher.unit(self.faces[rows]))[0])
 
     def make(self, faces: Tensor) -> Tensor:
         """Posed and mixed faces [B, 3, SIDE, SIDE]."""
@@ -103,7 +112,7 @@ class Live:
         embedding, *maps = self.asked(images)
         if size != self.SIDE:
             images = interpolate(images, size=(size, size), mode="area")
-        return images, Answer(normalize(embedding, dim=1), *maps)
+        return images, Answer(self.scale.embedding(embedding), *maps)
 
 
 def split(count: int) -> tuple[np.ndarray, np.ndarray]:

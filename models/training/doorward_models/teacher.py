@@ -1,10 +1,10 @@
 """What the teacher network says about every training face, computed once.
 
-Owns the caches `<teacher>.embedding.npy` (float16 [N, D], not normalised), `<teacher>.spatial.npy`
-(float16 [N, C, 7, 7], the feature map that the teacher flattens into its last layer) and
-`<teacher>.middle.npy` (float16 [N, 64, 14, 14], the last sum at 14x14 on its principal components). A row is
-written once; a run that was stopped continues where it left off. `Network` is the same teacher in torch, for
-answers that nobody keeps. Never trains.
+Owns the teacher in torch and the caches of its answers: `<teacher>.embedding.npy` (float16 [N, D], the sum of the
+answers to a face and to its mirror image, not normalised), `<teacher>.spatial.npy` (float16 [N, C, 7, 7], the
+feature map that the teacher flattens into its last layer) and `<teacher>.middle.npy` (float16 [N, 64, 14, 14],
+the last sum at 14x14 on its principal components). A row is written once; a run that was stopped continues where it
+left off. Never trains.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +19,10 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from . import precision
+from .networks import joined, with_mirror_images
 
 BATCH = 64
+SAMPLE = 256  # faces that the basis of the middle map is taken from
 KINDS = ("embedding", "spatial", "middle")
 COMPONENTS = 64  # of the middle map
 MIDDLE = 14  # its side
@@ -70,7 +72,8 @@ def unit(images: torch.Tensor) -> torch.Tensor:
 class Network:
     """A teacher in torch: float [B, 3, 112, 112] -> embedding, spatial and middle map, all float.
 
-    It computes on the device of the faces that it is made with. Raises `ValueError` for an operator that it does not know.
+    Its embedding of a face is the sum of its answers to both sides, as the student's; the maps are of the image. It
+    computes on the device of the faces that it is made with. Raises `ValueError` for an operator that it does not know.
     """
 
     OPERATORS = {
@@ -84,7 +87,7 @@ class Network:
     }
 
     def __init__(self, path: Path, faces: torch.Tensor):
-        """`faces` uint8 [n, 112, 112, 3], a few hundred on the wanted device: the middle map's basis comes of them."""
+        """`faces` uint8 [n, 112, 112, 3], about `SAMPLE` on the wanted device: the middle map's basis comes of them."""
         graph = with_maps(onnx.load(path)).graph
         unknown = {n.op_type for n in graph.node} - self.OPERATORS.keys()
         if unknown:
@@ -109,8 +112,9 @@ class Network:
         return [values[name] for name in self.outputs]
 
     def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        embedding, spatial, middle = (value.float() for value in self.run(images))
-        return embedding, spatial, torch.einsum("kc,bchw->bkhw", self.basis, middle)
+        embedding, *maps = self.run(with_mirror_images(images))
+        spatial, middle = (value[: len(images)].float() for value in maps)
+        return joined(embedding.float()), spatial, torch.einsum("kc,bchw->bkhw", self.basis, middle)
 
 
 def session(model: str | bytes, threads: int = 2) -> onnxruntime.InferenceSession:
@@ -131,19 +135,18 @@ def _open(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     return np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=shape)
 
 
-def run(teacher: Path, images: np.ndarray, cache: Path, threads: int = 2) -> None:
+def run(teacher: Path, images: np.ndarray, cache: Path, device: str = "cpu", threads: int = 2) -> None:
     """Embeds all `images` (uint8 [N, 112, 112, 3]) into the caches beside `cache`.
 
     Each batch is run by one thread: sharing one batch is far slower on a busy machine.
     """
     cache.mkdir(parents=True, exist_ok=True)
-    net = session(with_maps(onnx.load(teacher)).SerializeToString(), threads=1)
-    name = net.get_inputs()[0].name
-    basis = principal(net.run(["middle"], {name: normalise(images[:: max(1, len(images) // 128)])})[0])
+    torch.set_num_threads(1)
+    faces = torch.from_numpy(images)
+    network = Network(teacher, faces[:: max(1, len(faces) // SAMPLE)].to(device))
 
     def answers(row):
-        embedding, spatial, middle = net.run(None, {name: normalise(images[row : row + BATCH])})
-        return row, (embedding, spatial, np.einsum("kc,bchw->bkhw", basis, middle, optimize=True))
+        return row, [part.half().cpu().numpy() for part in network(unit(faces[row : row + BATCH].to(device)))]
 
     _, first = answers(0)
     arrays = [_open(cache / f"{teacher.stem}.{kind}.npy", (len(images), *part.shape[1:]))

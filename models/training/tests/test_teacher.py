@@ -30,14 +30,19 @@ def small_teacher(path, last="Gemm"):
     return path
 
 
-def test_the_torch_form_says_what_onnx_runtime_says(tmp_path):
+def test_the_torch_form_says_what_onnx_runtime_says_about_both_sides(tmp_path):
     path = small_teacher(tmp_path / "t.onnx")
     faces = torch.randint(0, 256, (80, 112, 112, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    embedding, spatial, middle = teacher.Network(path, faces)(teacher.unit(faces))
+    given = teacher.Network(path, faces)(teacher.unit(faces))
+    net = teacher.session(teacher.with_maps(onnx.load(path)).SerializeToString(), threads=1)
+    one, spatial, middle = net.run(None, {"in": teacher.normalise(faces.numpy())})
+    other = net.run(["out"], {"in": teacher.normalise(faces.flip(2).numpy())})[0]
+    middle = np.einsum("kc,bchw->bkhw", teacher.principal(middle), middle)
     teacher.run(path, faces.numpy(), tmp_path)
-    for given, kept in zip((embedding, spatial, middle), teacher.load(tmp_path, "t")):
-        given, kept = given.flatten(1), torch.from_numpy(kept.astype(np.float32)).flatten(1)
-        assert torch.cosine_similarity(given, kept).min() > 0.999
+    for wanted, *said in zip((one + other, spatial, middle), given, teacher.load(tmp_path, "t")):
+        for values in said:
+            values, wanted = (torch.tensor(np.asarray(v, np.float32)).flatten(1) for v in (values, wanted))
+            assert torch.cosine_similarity(values, wanted).min() > 0.999
 
 
 def test_unknown_operators_are_named(tmp_path):

@@ -42,11 +42,17 @@ def test_middle_targets_have_unit_variance_overall_and_keep_their_proportions():
     _, target = made_up(400)
     spatial, middle = (torch.from_numpy(m).float() for m in target.maps)
     middle = middle * torch.linspace(0.5, 1.5, 64)[:, None, None]
-    scale = targets.Scale.of(spatial, middle)
+    scale = targets.Scale.of(torch.ones(1, 8), spatial, middle)
     rows = scale.middle(middle, 14)
     assert rows.var((0, 2, 3)).mean().item() == pytest.approx(1, abs=0.02)
     assert (rows[:, -1].std() / rows[:, 0].std()).item() == pytest.approx(3, rel=0.05)
     assert scale.middle(middle[:2], 7).shape == (2, 64, 7, 7)
+
+
+def test_embeddings_are_told_apart_by_what_they_do_not_have_in_common():
+    common, own = torch.tensor([0.0, 0.0, 3.0]), torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])
+    scale = targets.Scale.of(own + common, torch.zeros(2, 1, 7, 7), torch.zeros(2, 1, 14, 14))
+    assert torch.allclose(scale.embedding(5 * (own + common)), own, atol=1e-6)
 
 
 def test_every_parameter_has_exactly_one_optimiser():
@@ -145,7 +151,7 @@ def test_live_answers_are_about_the_image_that_the_student_sees():
 
     target = targets.Live(network, faces)
     images, answer = target.view(faces, np.arange(16), 112)
-    assert torch.allclose(answer.embedding, torch.nn.functional.normalize(images.mean((2, 3)), dim=1), atol=1e-5)
+    assert torch.allclose(answer.embedding, target.scale.embedding(images.mean((2, 3))), atol=1e-5)
     assert torch.equal(answer.middle, images[:, :1, :14, :14])
     small, _ = target.view(faces, np.arange(16), 80)
     assert small.shape == (16, 3, 80, 80)
