@@ -108,6 +108,9 @@ struct Visit {
     best: Option<Observation>,
     last: Option<Observation>,
     unknown: bool,
+    /// Whether frames have agreed on somebody, be it during the cool-down.
+    known: bool,
+    /// Whom the last match was about.
     matched: Option<Arc<str>>,
 }
 
@@ -139,7 +142,8 @@ impl Decider {
     /// Takes what a frame at `now` says of a track, and decides if that settles it.
     ///
     /// A visit gives at most one match per subject, and at most one `unknown`, which a later match
-    /// may follow: somebody who first looked away shall still come in.
+    /// may follow: somebody who first looked away shall still come in. Who is still there when the
+    /// cool-down of an earlier visit is over gives one, too.
     pub fn observe(
         &mut self,
         track: TrackId,
@@ -161,24 +165,21 @@ impl Decider {
         let seen_for = now.saturating_sub(*visit.since.get_or_insert(now));
         visit.likeness |= vote != Vote::Nobody;
         visit.ambiguous |= vote == Vote::Ambiguous;
-        if visit.votes.len() == rules.of {
-            visit.votes.pop_front();
-        }
-        visit.votes.push_back(vote.clone());
+        let agreeing = cast(&mut visit.votes, vote.clone(), rules.of);
         if similarity(&observation) >= visit.best.as_ref().map_or(f32::MIN, similarity) {
             visit.best = Some(observation.clone());
         }
-        let agreeing = visit.votes.iter().filter(|v| **v == vote).count();
         match vote {
             Vote::Subject(subject) if agreeing >= rules.agree => {
                 if visit.matched.as_ref() == Some(&subject) {
                     return None;
                 }
-                visit.matched = Some(subject.clone());
+                visit.known = true;
                 let last = self.recognised.get(&subject);
                 if last.is_some_and(|&at| now.saturating_sub(at) < rules.cooldown) {
                     return None;
                 }
+                visit.matched = Some(subject.clone());
                 let compared = visit.compared;
                 self.recognised
                     .retain(|_, at| now.saturating_sub(*at) < rules.cooldown);
@@ -197,7 +198,7 @@ impl Decider {
                 if agreeing == rules.of
                     && seen_for >= rules.unknown_after
                     && !visit.unknown
-                    && visit.matched.is_none() =>
+                    && !visit.known =>
             {
                 visit.unknown = true;
                 let (compared, best) = (visit.compared, visit.best.clone()?);
@@ -221,7 +222,7 @@ impl Decider {
     pub fn end(&mut self, track: TrackId) -> Option<Decision> {
         let visit = self.visits.remove(&track)?;
         let agree = u32::try_from(self.rules.agree).unwrap_or(u32::MAX);
-        if visit.unknown || visit.matched.is_some() || visit.compared + visit.refused < agree {
+        if visit.unknown || visit.known || visit.compared + visit.refused < agree {
             return None;
         }
         let compared = visit.compared;
@@ -251,6 +252,15 @@ impl Visit {
             }
         }
     }
+}
+
+/// Adds a vote to the last `of`; how many of them say the same.
+pub(crate) fn cast<T: PartialEq>(votes: &mut VecDeque<T>, vote: T, of: usize) -> usize {
+    while votes.len() >= of.max(1) {
+        votes.pop_front();
+    }
+    votes.push_back(vote);
+    votes.iter().filter(|v| votes.back() == Some(v)).count()
 }
 
 fn vote(comparison: &Match, margin: f32) -> Vote {

@@ -190,6 +190,11 @@ impl Pipeline {
         };
         let found = self.detector.detect(picture)?;
         step.timings.detect = watch.lap();
+        // Before anybody is followed: whoever comes after a pause is no sequel to who was there.
+        for track in self.tracker.ended(now) {
+            self.presentations.remove(&track);
+            step.decisions.extend(self.decider.end(track));
+        }
         let tracks = self.tracker.follow(&found, now);
         for (detection, track) in found.into_iter().zip(tracks) {
             let face = self.judge(picture, detection, track, &mut step.timings)?;
@@ -206,10 +211,6 @@ impl Pipeline {
             step.decisions
                 .extend(self.decider.observe(track, observation, now));
             step.faces.push(face);
-        }
-        for track in self.tracker.ended(now) {
-            self.presentations.remove(&track);
-            step.decisions.extend(self.decider.end(track));
         }
         step.timings.total = started.elapsed();
         Ok(step)
@@ -309,12 +310,11 @@ impl Pipeline {
         let Some((liveness, rules)) = &mut self.liveness else {
             return Ok(None);
         };
-        let claimed = face.verification.filter(Verification::is_accepted);
+        let claimed = face.verification.as_ref().filter(|v| v.is_accepted());
         let accepted = face.comparison.as_ref().and_then(Match::accepted);
-        let person = match claimed {
-            Some(_) => self.claimed.clone(),
-            None => accepted.map(|candidate| candidate.subject.clone()),
-        };
+        let person = claimed.map(|verification| &verification.subject);
+        let person = person.or(accepted.map(|candidate| &candidate.subject));
+        let person = person.cloned();
         let persons = self.presentations.entry(face.track).or_default();
         let fusion = persons.entry(person).or_insert_with(|| Fusion::new(*rules));
         if face.quality.yaw.abs() <= LIVENESS_YAW {

@@ -38,4 +38,8 @@ fn compressed_frames_rest_while_nothing_moves() {
     // Whoever is followed is looked at in every frame.
     let step = pipeline.step(&jpeg(&ada, 450)).unwrap();
     assert!(!step.still && step.faces.len() == 1);
+    // A visit does not outlast a pause of the camera.
+    let first = step.faces[0].track;
+    let step = pipeline.step(&jpeg(&ada, 3000)).unwrap();
+    assert_ne!(step.faces[0].track, first);
 }

@@ -14,7 +14,7 @@ use super::attempt::Attempt;
 use super::lockout::{Lockout, LockoutRules, Refusals};
 use super::rules::{Denial, Evidence, Rule, decide};
 use crate::challenge::{Challenge, ChallengeRules, Pose, Progress, Turn};
-use crate::decision::{Decision, Outcome};
+use crate::decision::{Decision, Outcome, cast};
 use crate::face::TrackId;
 use crate::pipeline::SeenFace;
 
@@ -119,8 +119,6 @@ impl Admission {
             self.deny(case, Reason::RateLimited, now);
         } else if !known {
             self.deny(case, Reason::ClaimOfNobody, now);
-        } else if let Some(attempt) = self.open_attempt(subject) {
-            attempt.claimed = true;
         } else {
             let evidence = Evidence {
                 claim: true,
@@ -130,6 +128,9 @@ impl Admission {
                 Ok(grant) => {
                     let rule = grant.rule.name.clone();
                     self.lockout.forgive(subject);
+                    if let Some(attempt) = self.open_attempt(subject) {
+                        attempt.closed = true;
+                    }
                     self.say(
                         Ruling::Granted {
                             rule,
@@ -138,15 +139,18 @@ impl Admission {
                         case,
                     );
                 }
-                Err(denial) if denial.may_pass() => {
-                    let (subject, votes) = (subject.to_owned(), HashMap::new());
-                    self.claim = Some(Claim {
-                        subject,
-                        until,
-                        votes,
-                    });
-                }
-                Err(denial) => self.deny(case, Reason::Rules(denial), now),
+                Err(denial) => match self.open_attempt(subject) {
+                    Some(attempt) => attempt.claimed = true,
+                    None if denial.may_pass() => {
+                        let (subject, votes) = (subject.to_owned(), HashMap::new());
+                        self.claim = Some(Claim {
+                            subject,
+                            until,
+                            votes,
+                        });
+                    }
+                    None => self.deny(case, Reason::Rules(denial), now),
+                },
             }
         }
         std::mem::take(&mut self.answers)
@@ -182,14 +186,11 @@ impl Admission {
 
     /// Counts a frame for the claim; the claimed subject when enough of them agree.
     fn verified(&mut self, face: &SeenFace) -> Option<String> {
-        let (claim, verification) = (self.claim.as_mut()?, face.verification?);
+        let (claim, verification) = (self.claim.as_mut()?, face.verification.as_ref()?);
+        let accepted = verification.is_accepted() && *verification.subject == *claim.subject;
         let votes = claim.votes.entry(face.track).or_default();
-        if votes.len() == self.rules.of {
-            votes.pop_front();
-        }
-        votes.push_back(verification.is_accepted());
-        let agreeing = votes.iter().filter(|&&accepted| accepted).count();
-        (verification.is_accepted() && agreeing >= self.rules.agree).then(|| claim.subject.clone())
+        let agreeing = cast(votes, accepted, self.rules.of);
+        (accepted && agreeing >= self.rules.agree).then(|| claim.subject.clone())
     }
 
     /// Enough frames agree on `subject`.
@@ -233,7 +234,8 @@ impl Admission {
         if attempt.closed {
             return;
         }
-        if attempt.is_shown_by(face) {
+        let shown = attempt.is_shown_by(face);
+        if shown {
             attempt.presentation = face.presentation.or(attempt.presentation);
             attempt.face = face.clone();
         }
@@ -242,7 +244,12 @@ impl Admission {
             slimness: face.quality.slimness,
             person: attempt.person(face, &self.rules),
         };
-        if let Some(challenge) = &mut attempt.challenge {
+        let rules = &self.rules.rules;
+        let mut judged = decide(rules, &attempt.subject, wall, attempt.evidence());
+        // A claim may have opened a way without the challenge.
+        if judged.is_err()
+            && let Some(challenge) = &mut attempt.challenge
+        {
             match challenge.observe(pose, now) {
                 Progress::Waiting => return,
                 Progress::Ask(turn) => {
@@ -256,13 +263,11 @@ impl Admission {
                 }
                 Progress::Passed => (attempt.challenge, attempt.passed) = (None, true),
             }
+            judged = decide(rules, &attempt.subject, wall, attempt.evidence());
         }
-        match decide(
-            &self.rules.rules,
-            &attempt.subject,
-            wall,
-            attempt.evidence(),
-        ) {
+        match judged {
+            // The door opens for whoever stands before it now.
+            Ok(_) if !shown => attempt.missing = Denial::FaceMissing,
             Ok(grant) => {
                 attempt.closed = true;
                 let (rule, suspicious) = (grant.rule.name.clone(), grant.suspicious);
@@ -273,6 +278,7 @@ impl Admission {
             Err(Denial::ChallengeMissing) => {
                 let turns = (self.draw)();
                 attempt.challenge = Some(Challenge::new(self.rules.challenge, turns, now));
+                attempt.missing = Denial::ChallengeMissing;
             }
             Err(denial) if denial.may_pass() => attempt.missing = denial,
             Err(denial) => {

@@ -7,7 +7,7 @@ use super::answer::Case;
 use super::rules::{Denial, Evidence};
 use crate::challenge::{Challenge, Person};
 use crate::face::Presentation;
-use crate::gallery::{Match, Verification};
+use crate::gallery::Match;
 use crate::pipeline::SeenFace;
 
 /// One attempt, from the frame on which enough of them agreed.
@@ -38,12 +38,10 @@ impl Attempt {
 
     /// Whether the frame alone is taken for the subject.
     pub(super) fn is_shown_by(&self, face: &SeenFace) -> bool {
-        let verified = face
-            .verification
-            .as_ref()
-            .is_some_and(Verification::is_accepted);
+        let verified = face.verification.as_ref().filter(|v| v.is_accepted());
         let accepted = face.comparison.as_ref().and_then(Match::accepted);
-        (self.claimed && verified) || accepted.is_some_and(|c| *c.subject == *self.subject)
+        self.claimed && verified.is_some_and(|v| *v.subject == *self.subject)
+            || accepted.is_some_and(|c| *c.subject == *self.subject)
     }
 
     /// Whom a frame of the challenge shows. A face that looks ahead has to be as like as ever; one

@@ -90,11 +90,11 @@ impl EventMaker {
         let best = face.comparison.as_ref().and_then(|c| c.best.as_ref());
         let searched = best.filter(|best| Some(&*best.subject) == case.subject.as_deref());
         let threshold = face.comparison.as_ref().map(|c| c.threshold);
-        (event.similarity, event.threshold) = match (face.verification, case.claimed) {
-            (Some(verification), true) => {
-                (Some(verification.similarity), Some(verification.threshold))
-            }
-            _ => (searched.map(|c| c.similarity), threshold),
+        let verified = face.verification.as_ref().filter(|_| case.claimed);
+        let verified = verified.filter(|v| Some(&*v.subject) == case.subject.as_deref());
+        (event.similarity, event.threshold) = match verified {
+            Some(verification) => (Some(verification.similarity), Some(verification.threshold)),
+            None => (searched.map(|c| c.similarity), threshold),
         };
         let face_box = face.detection.face;
         event.quality = Some(quality(&face.quality));

@@ -114,6 +114,14 @@ fn a_subject_cools_down_over_visits() {
 }
 
 #[test]
+fn whoever_is_still_there_after_the_cool_down_is_recognised_anew() {
+    let mut decider = Decider::new(RULES);
+    assert_eq!(play(&mut decider, 1, "AAA", 0), ["2 Match A[recognised]"]);
+    let stays = "A".repeat(120);
+    assert_eq!(play(&mut decider, 2, &stays, 3), ["72 Match A[recognised]"]);
+}
+
+#[test]
 fn nobody_is_unknown_too_soon() {
     let rules = DecisionRules {
         unknown_after: Duration::from_millis(700),
@@ -158,6 +166,18 @@ fn a_successor_goes_on_with_the_evidence_by_its_own_rules() {
     let mut decider = Decider::new(DecisionRules { agree: 4, ..RULES });
     decider.succeed(old);
     assert_eq!(play(&mut decider, 1, "AA", 1), ["1 Match A[recognised]"]);
+    // A shorter window forgets.
+    let mut long = Decider::new(RULES);
+    for frame in "AA...".chars() {
+        long.observe(TrackId(4), observation(frame), Duration::ZERO);
+    }
+    let mut short = Decider::new(DecisionRules {
+        agree: 3,
+        of: 3,
+        ..RULES
+    });
+    short.succeed(long);
+    assert_eq!(play(&mut short, 4, "A", 1), ["end NoMatch [too_few_agree]"]);
     // Who was recognised just now is not recognised again.
     let mut last = Decider::new(RULES);
     last.succeed(decider);

@@ -76,7 +76,7 @@ pub struct ThresholdPolicy {
     pub fmr: f64,
     /// False positive identification rate of one search (1:N), 0..1.
     pub fpir: f64,
-    /// A similarity that overrides both.
+    /// A similarity that overrides both rates.
     pub threshold: Option<f64>,
     /// The model's calibration; may be missing when `threshold` is there.
     pub calibration: Option<Calibration>,
@@ -99,12 +99,25 @@ impl ThresholdPolicy {
         self.at(share(self.fpir, templates))
     }
 
-    /// Without a threshold and a calibration nothing matches.
-    #[expect(clippy::cast_possible_truncation, reason = "a similarity of order 1")]
-    pub(super) fn at(&self, fmr: f64) -> f32 {
-        let calibrated = || self.calibration.as_ref().map(|c| c.threshold(fmr));
-        self.threshold.or_else(calibrated).unwrap_or(f64::INFINITY) as f32
+    /// The similarity that a stranger reaches with probability `fmr`, by the calibration where
+    /// there is one.
+    pub(super) fn calibrated(&self, fmr: f64) -> f32 {
+        similarity(self.of(fmr).or(self.threshold))
     }
+
+    fn at(&self, fmr: f64) -> f32 {
+        similarity(self.threshold.or_else(|| self.of(fmr)))
+    }
+
+    fn of(&self, fmr: f64) -> Option<f64> {
+        self.calibration.as_ref().map(|c| c.threshold(fmr))
+    }
+}
+
+/// Without a threshold and a calibration nothing matches.
+#[expect(clippy::cast_possible_truncation, reason = "a similarity of order 1")]
+fn similarity(wanted: Option<f64>) -> f32 {
+    wanted.unwrap_or(f64::INFINITY) as f32
 }
 
 /// The rate that each of `n` comparisons may have, so that one or more of them are false with the
@@ -158,6 +171,12 @@ mod tests {
         };
         assert!((policy.verification() - 0.2).abs() < 1e-6);
         assert!((policy.identification(1) - 0.2).abs() < 1e-6);
+        let overridden = ThresholdPolicy {
+            threshold: Some(0.7),
+            ..policy.clone()
+        };
+        assert!((overridden.verification() - 0.7).abs() < 1e-6);
+        assert!((overridden.calibrated(1e-2) - 0.2).abs() < 1e-6);
         // A hundred comparisons may have 1e-4 each.
         assert!((policy.identification(100) - 0.5).abs() < 1e-3);
         let fixed = ThresholdPolicy {

@@ -39,8 +39,10 @@ impl Match {
 }
 
 /// What a comparison with one subject gave (1:1).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Verification {
+    /// That subject.
+    pub subject: Arc<str>,
     /// Similarity of the best template.
     pub similarity: f32,
     /// What it has to reach.
@@ -229,8 +231,9 @@ impl Gallery {
             None => probe,
         };
         let probe = Vector::from(probe);
-        Ok(self.rows_of(subject).and_then(|rows| {
+        Ok(self.entry_of(subject).and_then(|(subject, rows)| {
             Some(Verification {
+                subject: Arc::clone(subject),
                 similarity: self.best(probe, rows)?,
                 threshold: self.policy.verification_of(rows.len()),
             })
@@ -239,19 +242,19 @@ impl Gallery {
 
     /// Whether somebody of this name is enrolled.
     pub fn knows(&self, subject: &str) -> bool {
-        self.rows_of(subject).is_some()
+        self.entry_of(subject).is_some()
     }
 
     /// The similarity that a stranger reaches with probability `fmr`.
     pub fn similarity_at(&self, fmr: f64) -> f32 {
-        self.policy.at(fmr)
+        self.policy.calibrated(fmr)
     }
 
-    fn rows_of(&self, subject: &str) -> Option<&Range<usize>> {
+    fn entry_of(&self, subject: &str) -> Option<&(Arc<str>, Range<usize>)> {
         let at = self
             .subjects
             .binary_search_by(|(name, _)| (**name).cmp(subject));
-        at.ok().map(|at| &self.subjects[at].1)
+        at.ok().map(|at| &self.subjects[at])
     }
 
     /// Similarity of the template among `rows` that the probe is most like.

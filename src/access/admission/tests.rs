@@ -39,8 +39,12 @@ fn rule(factor: Factor, liveness: Policy, challenge: bool) -> Rule {
 }
 
 fn admission(rule: Rule) -> Admission {
+    admission_by(vec![rule])
+}
+
+fn admission_by(rules: Vec<Rule>) -> Admission {
     let rules = AccessRules {
-        rules: vec![rule],
+        rules,
         challenge: CHALLENGE,
         agree: 2,
         of: 3,
@@ -53,10 +57,10 @@ fn admission(rule: Rule) -> Admission {
 }
 
 /// `A` like ada, `B` like bela, `b` and `a` the same when the visit's frames look real or like a
-/// picture, `v` like ada in a comparison 1:1 alone, `n` like ada, but
+/// picture, `v` like ada in a comparison 1:1 alone, `w` like bela in one, `n` like ada, but
 /// not like whom is claimed, `l` ada turned left, `.` like nobody.
 fn face(frame: char) -> SeenFace {
-    let similarity = if ".v".contains(frame) { 0.4 } else { 0.8 };
+    let similarity = if ".vw".contains(frame) { 0.4 } else { 0.8 };
     let subject = if frame == 'B' { "bela" } else { "ada" };
     let verdict = match frame {
         'b' | 'l' => Some(PresentationVerdict::BonaFide),
@@ -85,6 +89,7 @@ fn face(frame: char) -> SeenFace {
             threshold: 0.5,
         }),
         verification: Some(Verification {
+            subject: if frame == 'w' { "bela" } else { "ada" }.into(),
             similarity: if ".n".contains(frame) {
                 0.1
             } else {
@@ -170,7 +175,7 @@ fn evidence_and_what_is_answered() {
     let card = || rule(FaceAndClaim, Off, false);
     let live = || rule(Face, Required, false);
     let turn = || rule(Face, Required, true);
-    let cases: [(Rule, &str, &[&str]); 22] = [
+    let cases: [(Rule, &str, &[&str]); 28] = [
         (plain(), "A!AAAA", &["grant ada"]),
         (plain(), "AAAA", &[]),
         (plain(), "......", &[]),
@@ -181,8 +186,19 @@ fn evidence_and_what_is_answered() {
         (card(), "c.v.v", &["grant ada"]),
         (card(), "c....._", &["claim_not_matched ada"]),
         (card(), "c__", &["claim_not_matched ada"]),
+        // Somebody else stands there when the card comes.
+        (card(), "!AAc..__", &["claim_not_matched ada"]),
+        (card(), "!AAc..A", &["grant ada"]),
+        (card(), "!AAcww__", &["claim_not_matched ada"]),
+        (card(), "cww__", &["claim_not_matched ada"]),
         (rule(FaceOrClaim, Off, false), "c", &["grant ada"]),
         (rule(FaceOrClaim, Off, false), "!A", &["grant ada"]),
+        (
+            rule(FaceOrClaim, Required, false),
+            "!AAcAbb__",
+            &["grant ada"],
+        ),
+        (rule(FaceOrClaim, Required, false), "!AAc__", &["grant ada"]),
         (live(), "!AAbb", &["grant ada"]),
         (live(), "!AAaa", &["presentation_attack ada"]),
         (live(), "!AAA__", &["liveness_unknown ada"]),
@@ -202,6 +218,20 @@ fn evidence_and_what_is_answered() {
     ];
     for (rule, frames, expected) in cases {
         assert_eq!(play(&mut admission(rule), frames, 0), expected, "{frames}");
+    }
+}
+
+#[test]
+fn a_card_spares_the_challenge_where_a_rule_says_so() {
+    let rules = || {
+        let card = rule(Factor::FaceAndClaim, Policy::Off, false);
+        vec![card, rule(Factor::Face, Policy::Off, true)]
+    };
+    for (frames, expected) in [
+        ("!AAcA", &["turn_left", "grant ada"]),
+        ("!AAlA", &["turn_left", "grant ada"]),
+    ] {
+        assert_eq!(play(&mut admission_by(rules()), frames, 0), expected);
     }
 }
 
