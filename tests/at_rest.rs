@@ -99,6 +99,25 @@ fn a_removed_person_leaves_no_trace_in_any_file() {
 }
 
 #[test]
+fn removing_takes_no_memory_of_the_database_s_size() {
+    let files = Files::new();
+    let mut store = files.open().unwrap();
+    enrol(&mut store, "Ada", 1);
+    // The limit holds for the process, the other tests included.
+    files
+        .intruder()
+        .execute_batch(
+            "create table ballast (bytes blob); \
+             with recursive n(i) as (select 1 union all select i + 1 from n where i < 6000) \
+             insert into ballast select randomblob(10000) from n; \
+             pragma hard_heap_limit = 32000000",
+        )
+        .unwrap();
+    store.remove(&name("Ada")).unwrap();
+    store.check().unwrap();
+}
+
+#[test]
 fn a_person_who_was_removed_meanwhile_is_not_named() {
     let files = Files::new();
     let mut store = files.open().unwrap();

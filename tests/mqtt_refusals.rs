@@ -13,6 +13,8 @@ use broker::{Broker, Subscriber, available, free_port, wait_for};
 use doorward::config::MqttSection;
 use doorward::event::EventType;
 use doorward::mqtt::{Problem, probe};
+use jiff::SignedDuration;
+use support::noon;
 
 fn probed(mqtt: &MqttSection) -> Result<(), Problem> {
     runtime().block_on(probe(mqtt, &config("").device.id))
@@ -96,6 +98,47 @@ fn a_refused_event_stays_until_the_broker_takes_it() {
     subscriber.until("event", is_event);
     door.wait_until_sent();
     assert!((1..=3).contains(&denied()), "{} attempts", denied());
+    door.stop();
+}
+
+#[test]
+fn refused_records_hold_up_no_live_event() {
+    if !available(&NEEDED) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (list, log) = (folder.path().join("acl"), folder.path().join("log"));
+    let allowed = "topic read #\ntopic write ready\ntopic write doorward/front/available\n\
+                   topic write doorward/front/event\n";
+    std::fs::write(&list, allowed).unwrap();
+    let settings = format!(
+        "allow_anonymous true\nacl_file {}\nlog_dest file {}\nlog_type all",
+        list.display(),
+        log.display()
+    );
+    let broker = Broker::start(free_port(), &settings, folder.path());
+    let subscriber = Subscriber::start(broker.port, &[]);
+    let door = Door::start(&format!("port = {}", broker.port));
+    let old = noon() - SignedDuration::from_mins(5);
+    for _ in 0..100 {
+        door.record_at(EventType::Unknown, old);
+    }
+    let denied = || {
+        let log = std::fs::read_to_string(&log).unwrap();
+        let denied = |line: &&str| line.contains("Denied PUBLISH") && line.contains("/audit'");
+        log.lines().filter(denied).count()
+    };
+    wait_for("the refusals", || denied() >= 32);
+    for seq in 101..=140 {
+        let live = door.record(EventType::Unknown);
+        assert_eq!(live.seq, seq);
+    }
+    subscriber.until("the last", |m| is_event(m) && m.json()["seq"] == 140);
+    wait_for("only records wait", || door.waiting() == 100);
+
+    std::fs::write(&list, "topic readwrite #\n").unwrap();
+    broker.signal("HUP");
+    door.wait_until_sent();
     door.stop();
 }
 

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use doorward::config::{Config, StoreSection};
-use doorward::event::EventType;
+use doorward::event::{EventType, VerificationEvent};
 use doorward::face::Embedding;
 use doorward::gallery::{ModelId, Template};
 use doorward::store::{Store, StoreError, SubjectName};
@@ -213,6 +213,37 @@ fn events_are_numbered_without_gaps_over_restarts_and_pruning() {
 }
 
 #[test]
+fn an_event_of_an_unset_clock_goes_with_an_old_one_after_it_and_takes_no_young_one_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open(&folder.path().join("doorward.db")).unwrap();
+    let mut record = |days_ago: i64, clock_synced| {
+        let ts = noon() - SignedDuration::from_hours(24 * days_ago);
+        let event = event(EventType::Unknown, ts);
+        let event = VerificationEvent {
+            clock_synced,
+            ..event
+        };
+        store.record(event, false).unwrap();
+    };
+    record(90, false);
+    record(31, true);
+    record(90, false);
+    // From the future; no reason to keep it for ever.
+    record(-90, true);
+    record(31, true);
+    record(3, true);
+    // The clock was believed, and wrong.
+    record(90, true);
+    record(2, true);
+    assert_eq!(store.prune(noon()).unwrap(), 5);
+    let later = |days: i64| noon() + SignedDuration::from_hours(24 * days);
+    assert_eq!(store.prune(later(27)).unwrap(), 0);
+    assert_eq!(store.prune(later(28)).unwrap(), 2);
+    assert_eq!(store.prune(later(29)).unwrap(), 1);
+    assert!(store.verify_audit().unwrap().is_whole());
+}
+
+#[test]
 fn a_full_outbox_drops_the_oldest_and_counts_them() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("doorward.db");
@@ -228,8 +259,11 @@ fn a_full_outbox_drops_the_oldest_and_counts_them() {
     assert_eq!(dropped, [0, 0, 0, 1, 1]);
     let seqs: Vec<_> = store.pending(10).unwrap().iter().map(|e| e.seq).collect();
     assert_eq!(seqs, [3, 4, 5]);
+    assert_eq!(store.newest(2).unwrap(), store.pending(10).unwrap()[1..]);
     assert_eq!(store.outbox_len().unwrap(), 3);
-    assert_eq!(store.outbox_dropped().unwrap(), 2);
+    drop(store);
+    let store = open(&path).unwrap();
+    assert_eq!(store.outbox_dropped().unwrap(), 2, "over restarts");
     assert_eq!(
         store.recent(10).unwrap().len(),
         5,
@@ -299,6 +333,36 @@ fn a_damaged_database_is_put_aside_and_never_replaced() {
             .set_len(5000)
             .unwrap();
     });
+}
+
+#[test]
+fn files_that_may_not_be_used_are_not_called_a_full_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |error: StoreError, path: &Path| {
+        assert!(matches!(error, StoreError::Access { .. }), "{error}");
+        let words = error.to_string();
+        assert!(words.contains(path.to_str().unwrap()), "{words}");
+        assert!(
+            words.contains("chown") && !words.contains("full"),
+            "{words}"
+        );
+    };
+    // Root may use any file, but not a folder as one.
+    let path = folder.path().join("folder.db");
+    std::fs::create_dir(&path).unwrap();
+    check(open(&path).unwrap_err(), &path);
+    let path = folder.path().join("log.db");
+    drop(open(&path).unwrap());
+    std::fs::create_dir(folder.path().join("log.db-wal")).unwrap();
+    check(open(&path).unwrap_err(), &path);
+    std::fs::remove_dir(folder.path().join("log.db-wal")).unwrap();
+
+    let mode = |mode| std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+    mode(0o400);
+    if std::fs::File::options().append(true).open(&path).is_ok() {
+        return eprintln!("SKIPPED: root may write to any file");
+    }
+    check(open(&path).unwrap_err(), &path);
 }
 
 #[test]

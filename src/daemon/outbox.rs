@@ -13,6 +13,10 @@ impl Outbox for StoredOutbox {
         Ok(lock(&self.0.store).pending(limit)?)
     }
 
+    fn newest(&self, limit: u32) -> anyhow::Result<Vec<VerificationEvent>> {
+        Ok(lock(&self.0.store).newest(limit)?)
+    }
+
     fn acknowledge(&self, event_ids: &[String]) -> anyhow::Result<()> {
         Ok(lock(&self.0.store).acknowledge(event_ids)?)
     }

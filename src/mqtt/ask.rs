@@ -9,7 +9,7 @@ use rumqttc::{
 };
 
 use super::Problem;
-use super::connect::{CONNECT_TIMEOUT, address, client_id, options};
+use super::connect::{CONNECT_TIMEOUT, client_id, options};
 use super::line::Goodbye;
 use super::message::Topics;
 use crate::config::{DeviceId, MqttSection};
@@ -51,7 +51,7 @@ impl Asker {
             event_loop,
             goodbye,
             topics,
-            address: address(section),
+            address: section.address(),
             asked: 0,
         };
         asker

@@ -13,11 +13,6 @@ use crate::config::{DeviceId, MqttSection};
 /// How long a connection may take, from the name to the broker's word.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Host and port, for messages.
-pub(super) fn address(section: &MqttSection) -> String {
-    format!("{}:{}", section.host, section.port())
-}
-
 /// Options of a client called `client_id`: clean session, credentials, TLS. `goodbye` has to be set
 /// before a clean end.
 pub(super) fn options(
@@ -104,7 +99,7 @@ fn tls(section: &MqttSection) -> Result<TlsConfiguration, Problem> {
             client_auth,
         }),
         (None, None) => TlsConfiguration::try_default_rustls()
-            .map_err(|e| Problem::from_library(e.into(), &address(section))),
+            .map_err(|e| Problem::from_library(e.into(), &section.address())),
         (None, Some(_)) => Err(Problem::Settings(
             "client_cert_file needs ca_file: name the authority that signed the broker's \
              certificate",

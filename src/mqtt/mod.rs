@@ -31,6 +31,7 @@ mod message;
 mod probe;
 mod problem;
 mod pump;
+mod refusals;
 mod session;
 
 use std::sync::Arc;
@@ -65,6 +66,9 @@ pub trait Outbox: Send + Sync {
     /// The oldest `limit` events that have not been acknowledged, oldest first.
     fn pending(&self, limit: u32) -> anyhow::Result<Vec<VerificationEvent>>;
 
+    /// The newest `limit` of them, oldest first.
+    fn newest(&self, limit: u32) -> anyhow::Result<Vec<VerificationEvent>>;
+
     /// The broker has taken over these events.
     fn acknowledge(&self, event_ids: &[String]) -> anyhow::Result<()>;
 }
@@ -84,7 +88,7 @@ pub struct DeviceState {
     pub frames_per_second: f32,
     /// Frames that were too many for the pipeline since the start.
     pub frames_dropped: u64,
-    /// Events that left the full outbox unsent, ever.
+    /// Events that left the full outbox unsent since the database was made.
     pub events_dropped: u64,
     /// Commands that were refused since the start.
     pub commands_refused: u64,

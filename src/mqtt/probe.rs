@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use rumqttc::{AsyncClient, Event, Packet};
 
-use super::connect::{CONNECT_TIMEOUT, address, options};
+use super::connect::{CONNECT_TIMEOUT, options};
 use super::line::Goodbye;
 use super::{Problem, connect};
 use crate::config::{DeviceId, MqttSection};
@@ -16,7 +16,7 @@ pub async fn probe(section: &MqttSection, device: &DeviceId) -> Result<(), Probl
     let goodbye = Goodbye::default();
     let options = options(section, client_id, &goodbye)?;
     let (client, mut event_loop) = AsyncClient::builder(options).capacity(1).build();
-    let address = address(section);
+    let address = section.address();
     let answer = tokio::time::timeout(CONNECT_TIMEOUT, async {
         loop {
             if let Event::Incoming(Packet::ConnAck(_)) = event_loop.poll().await? {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::event::VerificationEvent;
 
-/// Events that may be without the broker's word at a time.
+/// Events that may be without the broker's word at a time, at each end of the outbox.
 pub(super) const WINDOW: u32 = 32;
 
 /// How long the broker may take to acknowledge; no longer than an accept is usually good for.
@@ -33,7 +33,7 @@ enum Hold {
 }
 
 impl Pump {
-    /// Which of `pending`, the oldest events of the outbox, are to be sent now.
+    /// Which of `pending`, events at the ends of the outbox, are to be sent now.
     pub(super) fn due(
         &mut self,
         mut pending: Vec<VerificationEvent>,
@@ -100,6 +100,13 @@ impl Pump {
             .retain(|_, hold| !matches!(hold, Hold::InFlight { .. }));
     }
 
+    /// Whether the broker refuses anything at present.
+    pub(super) fn is_refused(&self) -> bool {
+        self.held
+            .values()
+            .any(|hold| matches!(hold, Hold::Refused { .. }))
+    }
+
     /// Whether the broker has stopped answering.
     pub(super) fn stalled(&self, now: Instant) -> bool {
         let late = |since: Instant| now.saturating_duration_since(since) > PATIENCE;
@@ -148,7 +155,9 @@ mod tests {
         let (mut pump, mut now) = (Pump::default(), Instant::now());
         for pause in [2, 4, 8, 16, 32, 60, 60] {
             pump.sent(id(1), now);
+            assert!(!pump.is_refused());
             pump.refused(id(1), now);
+            assert!(pump.is_refused());
             now += Duration::from_secs(pause) - Duration::from_millis(1);
             check(&mut pump, &[1, 2], now, &[2]);
             now += Duration::from_millis(1);

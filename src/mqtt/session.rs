@@ -12,13 +12,15 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::commands::{CommandLink, Reported};
-use super::connect::{address, client_id, last_will, options};
+use super::connect::{client_id, last_will, options};
 use super::drive::{News, drive};
 use super::line::Goodbye;
 use super::lock;
 use super::message::{Message, Topics, message};
 use super::pump::{Pump, WINDOW};
+use super::refusals::Refusals;
 use super::{Problem, Publisher, stopped};
+use crate::event::VerificationEvent;
 
 /// How often state, refused events and the broker's silence are looked after.
 const TICK: Duration = Duration::from_secs(1);
@@ -39,7 +41,8 @@ type Answer = (Subject, Result<PublishResult, PublishNoticeError>);
 
 /// What was published.
 enum Subject {
-    Event(String),
+    /// An event, and where it went.
+    Event { event_id: String, topic: String },
     /// The device itself, or an answer: not sent again.
     Word(String),
 }
@@ -49,8 +52,7 @@ struct Session<'a> {
     client: AsyncClient,
     topics: &'a Topics,
     answers: JoinSet<Answer>,
-    /// The broker's last reason for refusing, told once.
-    refusal: Option<String>,
+    refusals: Refusals,
 }
 
 /// Connects and publishes until the connection is lost or the publisher has to stop.
@@ -71,24 +73,21 @@ pub(super) async fn run(
         let limit = IncomingPacketSizeLimit::Bytes(commands.packet_limit());
         options.set_incoming_packet_size_limit(limit);
     }
-    // Room for a full window, and for words about the device itself and answers.
+    // Room for a window at each end of the outbox, and for words about the device itself and
+    // answers.
     let (client, event_loop) = AsyncClient::builder(options)
-        .capacity(WINDOW as usize + 32)
+        .capacity(2 * WINDOW as usize + 32)
         .build();
     let intake = publisher.commands.as_mut().map(|link| link.intake(&topics));
     let (sender, mut news) = mpsc::unbounded_channel();
     let mut driver = JoinSet::new();
-    driver.spawn(drive(
-        event_loop,
-        sender,
-        intake,
-        address(&publisher.section),
-    ));
+    let address = publisher.section.address();
+    driver.spawn(drive(event_loop, sender, intake, address.clone()));
     let mut session = Session {
         client,
         topics: &topics,
         answers: JoinSet::new(),
-        refusal: None,
+        refusals: Refusals::default(),
     };
 
     let first = tokio::select! {
@@ -102,7 +101,7 @@ pub(super) async fn run(
         None => return End::Lost(Problem::Settings("the client ended without a word")),
     }
     connected.send_replace(true);
-    log::info!("MQTT: connected to {}", address(&publisher.section));
+    log::info!("MQTT: connected to {address}");
     session.say("online");
     publisher.state.mark_changed();
     if publisher.commands.is_some() {
@@ -258,7 +257,7 @@ impl Session<'_> {
     /// Sends what the outbox holds, as far as the window goes.
     fn send_due(&mut self, publisher: &Publisher, pump: &mut Pump) {
         let now = Instant::now();
-        let pending = match publisher.outbox.pending(WINDOW) {
+        let pending = match pending(publisher, pump) {
             Ok(pending) => pending,
             Err(error) => return log::error!("MQTT: the outbox cannot be read: {error:#}"),
         };
@@ -292,7 +291,10 @@ impl Session<'_> {
             .client
             .try_publish_tracked(message.topic, message.payload, options);
         let Ok(notice) = sent else { return false };
-        let subject = Subject::Event(event_id.to_owned());
+        let subject = Subject::Event {
+            event_id: event_id.to_owned(),
+            topic: message.topic.to_owned(),
+        };
         self.answers
             .spawn(async { (subject, notice.wait_async().await) });
         true
@@ -314,31 +316,32 @@ impl Session<'_> {
             Err(_) => return,
         };
         match (subject, &refusal) {
-            (Subject::Event(event_id), None) => pump.acknowledged(event_id),
-            (Subject::Event(event_id), Some(reason)) => {
-                self.complain(reason, &self.topics.event);
+            (Subject::Event { event_id, .. }, None) => pump.acknowledged(event_id),
+            (Subject::Event { event_id, topic }, Some(reason)) => {
+                self.refusals.tell(&topic, reason);
                 pump.refused(event_id, Instant::now());
             }
-            (Subject::Word(topic), Some(reason)) => self.complain(reason, &topic),
+            (Subject::Word(topic), Some(reason)) => {
+                // Whoever asks names the answer's topic: no line in the log for each.
+                let answer = topic.starts_with(&self.topics.answer);
+                let topic = if answer { &self.topics.answer } else { &topic };
+                self.refusals.tell(topic, reason);
+            }
             (Subject::Word(_), None) => {}
         }
     }
+}
 
-    fn complain(&mut self, reason: &str, topic: &str) {
-        if self.refusal.as_deref() == Some(reason) {
-            return;
-        }
-        self.refusal = Some(reason.to_owned());
-        let advice = match reason {
-            "NotAuthorized" => "the broker's access list has to let this user write below it",
-            "QuotaExceeded" => "the broker's quota for this user is used up",
-            _ => "the broker's log says more",
-        };
-        log::warn!(
-            "MQTT: the broker refuses {topic} ({reason}): {advice}; events stay in the \
-                    outbox and are sent again later"
-        );
+/// The oldest events of the outbox. While the broker refuses some, the newest as well: what it does
+/// not want stays at the head and must not hold up what happens now.
+fn pending(publisher: &Publisher, pump: &Pump) -> anyhow::Result<Vec<VerificationEvent>> {
+    let mut pending = publisher.outbox.pending(WINDOW)?;
+    if pump.is_refused() {
+        let last = pending.last().map(|event| event.seq);
+        let newest = publisher.outbox.newest(WINDOW)?;
+        pending.extend(newest.into_iter().filter(|event| Some(event.seq) > last));
     }
+    Ok(pending)
 }
 
 /// Tells the outbox what the broker has. What the outbox does not take in is told again later.
@@ -355,7 +358,7 @@ fn acknowledge(publisher: &Publisher, pump: &mut Pump) {
 
 fn lost(publisher: &Publisher, detail: &str) -> Problem {
     Problem::Lost {
-        address: address(&publisher.section),
+        address: publisher.section.address(),
         detail: detail.to_owned(),
     }
 }

@@ -192,7 +192,8 @@ impl Store {
     /// that came after it. Returns how many went.
     ///
     /// A device may start with a wrong clock: an event counts as old when it, or one after it, is
-    /// old by a clock that was synchronised. Call this only while `now` is so too.
+    /// old by a clock that was synchronised, and none before it is young by such a clock. Call this
+    /// only while `now` is so too.
     pub fn prune(&mut self, now: Timestamp) -> Result<usize, StoreError> {
         let age = SignedDuration::from_hours(i64::from(self.audit_days) * 24);
         let oldest = now
@@ -204,8 +205,11 @@ impl Store {
         } = self;
         let transaction = immediate(connection)?;
         let last: Option<i64> = transaction.query_row(
-            "select max(seq) from event where clock_synced and ts < ?1",
-            [oldest],
+            // By the index: SQLite would rather walk through all events from the newest.
+            "select max(seq) from event indexed by event_by_time \
+             where clock_synced and ts < ?1 and seq < coalesce( \
+             (select min(seq) from event where clock_synced and ts between ?1 and ?2), 1 << 62)",
+            [oldest, now.as_millisecond()],
             |row| row.get(0),
         )?;
         let waiting: Option<i64> =

@@ -2,14 +2,17 @@
 //!
 //! Deleted rows are overwritten (`secure_delete`), but copies that SQLite made when it moved rows
 //! between pages are not, nor is the write-ahead log. So a removal ends with a *scrub*, which
-//! writes the database anew and empties the log. It is due until it has been done: one that was cut
-//! short is made up for at the next start. In the audit trail a name gives way to a veil, which
+//! writes the database anew and empties the log, for which the disk needs twice the database's size
+//! meanwhile. It is due until it has been done: one that was cut short is made up for when the
+//! database is opened the next time. In the audit trail a name gives way to a veil, which
 //! says nothing and keeps the chain whole (`chain.rs`).
+
+use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::chain::{Chain, escaped};
-use super::{Store, StoreError, SubjectName, immediate};
+use super::{Store, StoreError, SubjectName, folder_of, immediate};
 
 impl Store {
     /// Removes a subject: templates, names, and the names in the audit trail.
@@ -46,12 +49,27 @@ impl Store {
         if self.counter("scrub_due")? == 0 {
             return Ok(());
         }
-        self.connection.execute_batch("vacuum")?;
+        rewrite(&self.connection)?;
         empty_log(&self.connection)?;
         let sql = "update counter set value = 0 where name = 'scrub_due'";
         self.connection.execute(sql, [])?;
         Ok(())
     }
+}
+
+/// Writes the database anew, by way of a copy of what is still in it. That may be too large for the
+/// memory of a small device and goes to a file beside the database. It has no name: nobody can open
+/// it, and it is gone when the process is.
+fn rewrite(connection: &Connection) -> rusqlite::Result<()> {
+    let folder = connection.path().map(|path| folder_of(Path::new(path)));
+    if let Some(folder) = folder.and_then(Path::to_str) {
+        // Of the whole process; other folders for such files may be in memory as well.
+        connection.pragma_update(None, "temp_store_directory", folder)?;
+    }
+    connection.pragma_update(None, "temp_store", "file")?;
+    let done = connection.execute_batch("vacuum");
+    connection.pragma_update(None, "temp_store", "memory")?;
+    done
 }
 
 /// Brings the write-ahead log into the database and cuts it off.
@@ -89,23 +107,50 @@ fn veil(
 ) -> Result<(), StoreError> {
     let name = escaped(name);
     let mut events = transaction.prepare(
-        "select seq, event_id, json from event \
+        "select seq from event \
          where seq > ?1 and seq <= ?2 and instr(json, '\"' || ?3 || '\"') > 0",
     )?;
-    let mut rows = events.query(params![since, until, name])?;
-    let mut changed = Vec::new();
-    while let Some(row) = rows.next()? {
-        let (seq, event_id, json): (i64, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let json = chain
-            .without(&event_id, &json, |other| other == name)
-            .into_owned();
-        changed.push((seq, json));
-    }
-    for (seq, json) in changed {
-        transaction.execute(
-            "update event set json = ?2 where seq = ?1",
-            params![seq, json],
-        )?;
+    let numbers = events.query_map(params![since, until, name], |row| row.get(0))?;
+    // Their numbers alone: a device's memory need not hold all events of a person.
+    let numbers: Vec<i64> = numbers.collect::<Result<_, _>>()?;
+    let mut read = transaction.prepare("select event_id, json from event where seq = ?1")?;
+    let mut write = transaction.prepare("update event set json = ?2 where seq = ?1")?;
+    for seq in numbers {
+        let (event_id, json): (String, String) =
+            read.query_row([seq], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let json = chain.without(&event_id, &json, |other| other == name);
+        write.execute(params![seq, json])?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::config::StoreSection;
+
+    #[test]
+    fn a_scrub_that_is_due_waits_for_who_has_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let section = StoreSection {
+            path: folder.path().join("doorward.db"),
+            ..StoreSection::default()
+        };
+        let now = Timestamp::UNIX_EPOCH;
+        let store = Store::open(&section, now).unwrap();
+        store
+            .connection
+            .execute("update counter set value = 1 where name = 'scrub_due'", [])
+            .unwrap();
+        let due = |store: &Store| store.counter("scrub_due").unwrap();
+        assert_eq!(due(&Store::open_at_once(&section, now).unwrap()), 1);
+        let store = Store::open(&section, now).unwrap();
+        assert_eq!(due(&store), 0);
+        let temporary = store
+            .connection
+            .pragma_query_value(None, "temp_store", |row| row.get::<_, u8>(0));
+        assert_eq!(temporary, Ok(2), "in memory again");
+    }
 }

@@ -18,6 +18,16 @@ pub enum StoreError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// SQLite may not use the file, or what it keeps beside it.
+    #[error("cannot open the database {} for writing ({detail}); it has to be a file that belongs, \
+             with its folder and the -wal and -shm beside it, to the user that runs doorward: \
+             `ls -la` of the folder shows whose they are, and `chown` gives them", path.display())]
+    Access {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        detail: String,
+    },
     /// The file is no database, or a broken one. It has been put aside.
     #[error("the database {} is damaged ({detail}). It has been put aside as {} and not been \
              changed. Restore a backup to {}, or, to begin with an empty gallery, move {} away \
@@ -128,12 +138,7 @@ pub enum StoreError {
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
-            Some(
-                ErrorCode::DiskFull
-                | ErrorCode::SystemIoFailure
-                | ErrorCode::ReadOnly
-                | ErrorCode::CannotOpen,
-            ) => Self::Full(error.to_string()),
+            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => Self::Full(error.to_string()),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Broken(error.to_string())

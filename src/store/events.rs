@@ -84,6 +84,14 @@ impl Store {
         )
     }
 
+    /// The newest `limit` of them, oldest first.
+    pub fn newest(&self, limit: u32) -> Result<Vec<VerificationEvent>, StoreError> {
+        let sql = "select json from outbox join event using (seq) order by seq desc limit ?1";
+        let mut events = self.read_events(sql, limit)?;
+        events.reverse();
+        Ok(events)
+    }
+
     /// Takes acknowledged events out of the outbox; the audit trail keeps them. Ids that are not
     /// there do no harm.
     pub fn acknowledge(&mut self, event_ids: &[String]) -> Result<(), StoreError> {

@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, Transaction, TransactionBehavior};
 
 use crate::config::StoreSection;
 
@@ -68,26 +68,36 @@ impl Store {
     /// `now` names a damaged file that is put aside. Errors: the file cannot be used, is damaged,
     /// is of a later doorward or of another program, or its key is not there.
     pub fn open(section: &StoreSection, now: Timestamp) -> Result<Self, StoreError> {
+        let store = Self::open_at_once(section, now)?;
+        // No reason not to start: another process is in the way, or the disk is full.
+        if let Err(error) = store.scrub() {
+            log::warn!("old bytes in the database are not wiped yet: {error}");
+        }
+        Ok(store)
+    }
+
+    /// The same, without making up for a removal that was cut short, which takes long in a large
+    /// database: for who has to be there soon. [`Store::open`] does it later.
+    pub fn open_at_once(section: &StoreSection, now: Timestamp) -> Result<Self, StoreError> {
         let path = section.path.as_path();
         create(path)?;
         let (connection, seal, chain) = match connect(section) {
             Ok(parts) => parts,
             Err(Refusal::Damaged(detail)) => return Err(put_aside(path, detail, now)),
+            Err(Refusal::Access(detail)) => {
+                let path = path.into();
+                return Err(StoreError::Access { path, detail });
+            }
             Err(Refusal::Other(error)) => return Err(error),
         };
-        let store = Self {
+        Ok(Self {
             connection,
             seal,
             chain,
             key_file: key::path(section),
             outbox_limit: section.outbox_limit.get(),
             audit_days: section.audit_days.get(),
-        };
-        // No reason not to start: another process is in the way, or the disk is full.
-        if let Err(error) = store.scrub() {
-            log::warn!("old bytes in the database are not wiped yet: {error}");
-        }
-        Ok(store)
+        })
     }
 
     /// Reads the whole database, the audit trail included, and tells what is wrong with it.
@@ -117,6 +127,7 @@ impl Store {
 /// Why a database cannot be opened.
 enum Refusal {
     Damaged(String),
+    Access(String),
     Other(StoreError),
 }
 
@@ -126,6 +137,7 @@ impl From<rusqlite::Error> for Refusal {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Damaged(error.to_string())
             }
+            Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) => Self::Access(error.to_string()),
             _ => Self::Other(error.into()),
         }
     }
@@ -135,6 +147,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Broken(detail) => Self::Damaged(detail),
+            StoreError::Sqlite(error) => error.into(),
             other => Self::Other(other),
         }
     }
@@ -176,6 +189,9 @@ fn connect(section: &StoreSection) -> Result<(Connection, Seal, Chain), Refusal>
     let path = section.path.as_path();
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
+    if connection.is_readonly(MAIN_DB)? {
+        return Err(Refusal::Access("it may only be read".to_owned()));
+    }
     let found = upgrade::version(&connection)?;
     let mark: u32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
     let tables: u32 =
@@ -197,7 +213,7 @@ fn connect(section: &StoreSection) -> Result<(Connection, Seal, Chain), Refusal>
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // Nothing plain stays in free pages, and none goes to a temporary file.
+    // Nothing plain stays in free pages, and none goes to a temporary file but in a scrub.
     connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     upgrade::upgrade(&mut connection, &seal)?;

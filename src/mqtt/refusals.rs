@@ -1,0 +1,50 @@
+//! What the broker refuses, told once on a connection for each topic and reason.
+
+use std::collections::HashSet;
+
+/// What has been told.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(HashSet<(String, String)>);
+
+impl Refusals {
+    /// Logs that a message to `topic` was refused, unless that has been told.
+    pub(super) fn tell(&mut self, topic: &str, reason: &str) {
+        if let Some(complaint) = self.complaint(topic, reason) {
+            log::warn!("MQTT: {complaint}");
+        }
+    }
+
+    fn complaint(&mut self, topic: &str, reason: &str) -> Option<String> {
+        let news = self.0.insert((topic.to_owned(), reason.to_owned()));
+        let advice = match reason {
+            "NotAuthorized" => "the broker's access list has to let this user write there",
+            "QuotaExceeded" => "the broker's quota for this user is used up",
+            _ => "the broker's log says more",
+        };
+        news.then(|| {
+            format!(
+                "the broker refuses {topic} ({reason}): {advice}; events stay in the outbox and \
+                 are sent again later"
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_topic_is_told_once_for_each_reason() {
+        let mut refusals = Refusals::default();
+        for (topic, reason) in [
+            ("door/audit", "NotAuthorized"),
+            ("door/event", "NotAuthorized"),
+            ("door/event", "QuotaExceeded"),
+        ] {
+            let complaint = refusals.complaint(topic, reason).unwrap();
+            assert!(complaint.contains(&format!("refuses {topic} ({reason})")));
+            assert_eq!(refusals.complaint(topic, reason), None);
+        }
+    }
+}
