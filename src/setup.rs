@@ -5,7 +5,7 @@ mod access;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::camera::{CameraRequest, FrameSource, Pace, Replay, ReplayRequest, V4l2Camera};
 use crate::command::CommandKey;
@@ -22,6 +22,9 @@ use crate::store::read_key;
 /// Longest side that the detector sees of a photograph, which is given more time than a frame.
 const PHOTO_SIDE: usize = 640;
 
+/// Name of a manifest when none is given.
+const MANIFEST: &str = "manifest.toml";
+
 /// A configuration and its models.
 pub struct Setup {
     /// The configuration.
@@ -35,7 +38,7 @@ pub struct ModelArgs {
     /// Folder of models that replaces those in the program.
     #[arg(long, global = true, value_name = "DIR", help_heading = "Models")]
     pub models: Option<PathBuf>,
-    /// Manifest of the models, in that folder or anywhere.
+    /// Manifest of the models, in that folder or anywhere [default: manifest.toml].
     #[arg(long, global = true, value_name = "FILE", help_heading = "Models")]
     pub manifest: Option<PathBuf>,
     /// Detector's name in the manifest.
@@ -58,10 +61,17 @@ impl Setup {
         section.directory = given.models.or(section.directory.take());
         section.detector = given.detector.or(section.detector.take());
         section.embedder = given.embedder.or(section.embedder.take());
-        section.manifest = given.manifest.unwrap_or_else(|| section.manifest.clone());
-        let models = match &section.directory {
-            Some(folder) => Models::open(folder, &section.manifest)?,
-            None => Models::bundled()?,
+        section.manifest = given.manifest.or(section.manifest.take());
+        let models = match (&section.directory, &section.manifest) {
+            (Some(folder), Some(manifest)) => Models::open(folder, manifest)?,
+            (Some(folder), None) => Models::open(folder, Path::new(MANIFEST))?,
+            (None, None) => Models::bundled()?,
+            (None, Some(manifest)) => bail!(
+                "the manifest {} (--manifest or [models] manifest) needs the folder of its models: \
+                 name it with --models or [models] directory, or leave the manifest out for the \
+                 models in the program",
+                manifest.display()
+            ),
         };
         Ok(Self { config, models })
     }
@@ -169,7 +179,7 @@ impl Setup {
         let policy = ThresholdPolicy {
             fmr: matching.fmr.get(),
             fpir: matching.fpir.get(),
-            threshold: matching.threshold,
+            threshold: matching.threshold.map(|threshold| threshold.get()),
             calibration,
         };
         Ok(Gallery::new(id, metric, policy))

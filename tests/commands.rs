@@ -232,6 +232,82 @@ fn check_says_what_is_wrong() {
     );
 }
 
+/// A camera that is a photo, once, and that is pictures no longer where `spoilt` says so.
+fn photo_door(spoilt: bool) -> Door {
+    let door = Door::new(
+        "[mqtt]\nenabled = false\n[camera]\nsource = \"replay\"\nreplay.path = \"a.jpg\"\n",
+    );
+    let mut photo = std::fs::read(fixture("ada.jpg")).unwrap();
+    if spoilt {
+        // The first Huffman table has more codes of one bit than there are.
+        let table = photo.windows(2).position(|w| w == [0xff, 0xc4]).unwrap();
+        photo[table + 5] = 0xff;
+    }
+    std::fs::write(door.path("a.jpg"), photo).unwrap();
+    door
+}
+
+#[test]
+fn check_looks_at_a_frame() {
+    for (spoilt, code, words) in [(false, 0, "ok    camera"), (true, 1, "WRONG camera")] {
+        let said = photo_door(spoilt).expect(code, &["check"]);
+        assert!(said.out.contains(words), "{}", said.out);
+    }
+}
+
+#[test]
+fn check_says_what_it_found_before_it_shows_the_camera() {
+    let door = photo_door(false);
+    let check = door.command(&["check", "--camera"]);
+    let line = std::iter::once(check.get_program())
+        .chain(check.get_args())
+        .map(|word| word.to_str().unwrap())
+        .collect::<Vec<_>>()
+        .join(" ");
+    // util-linux's `script` gives it a terminal.
+    let Ok(said) = std::process::Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .output()
+    else {
+        eprintln!("SKIPPED: there is no `script`, so nothing was tested");
+        return;
+    };
+    let said = String::from_utf8(said.stdout).unwrap();
+    let (findings, picture) = said.split_once('▀').unwrap_or((&said, ""));
+    for what in ["configuration", "embedder", "gallery", "camera", "broker"] {
+        assert!(findings.contains(&format!("ok    {what}: ")), "{said}");
+    }
+    assert!(picture.contains("ok    picture: a face"), "{said}");
+}
+
+#[test]
+fn what_root_makes_is_handed_to_whom_the_folder_belongs() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let door = photo_door(false);
+    if chown(door.path(""), Some(4321), Some(4321)).is_err() {
+        eprintln!("SKIPPED: this user is not root, so nothing was tested");
+        return;
+    }
+    door.expect(0, &["check"]);
+    for file in ["door.db", "door.db.key"] {
+        let owner = door.path(file).metadata().unwrap().uid();
+        assert_eq!(owner, 4321, "{file}");
+    }
+}
+
+#[test]
+fn a_manifest_needs_the_folder_of_its_models() {
+    let photo = fixture("ada.jpg");
+    let verify = ["verify", &photo, &photo, "--manifest", "other.toml"];
+    let argument = Door::new("").expect(2, &verify);
+    let key = Door::new("[models]\nmanifest = \"other.toml\"\n").expect(2, &verify[..3]);
+    for said in [argument, key] {
+        for words in ["other.toml", "--models", "[models] directory"] {
+            assert!(said.err.contains(words), "{}", said.err);
+        }
+    }
+}
+
 #[test]
 fn models_that_do_not_fit_are_refused() {
     let door = Door::new("");

@@ -34,8 +34,6 @@ pub enum CameraState {
         source: String,
         /// Time since the loss.
         after: Duration,
-        /// Times that it was tried to open the source since then.
-        attempts: u32,
     },
 }
 
@@ -59,13 +57,12 @@ pub struct Progress {
     pub dropped: AtomicU64,
     /// Frames that came damaged.
     pub damaged: AtomicU64,
-    /// Times that a source was opened again after a loss.
-    pub reopened: AtomicU64,
 }
 
 /// Opens a source, puts its frames into `slot`, and opens it again with growing waits whenever it
-/// is lost, and at once when told to, until it is told to stop or a replay ends. Closes `slot` at the end, also when it
-/// panics, so that nobody waits for frames in vain.
+/// is lost, and at once when told to, until it is told to stop or a replay ends. The times of its
+/// frames go on from one source to the next. Closes `slot` at the end, also when it panics, so that
+/// nobody waits for frames in vain.
 ///
 /// `open` is called in the loop's own thread; `on_state` too, and should not take long.
 pub fn capture_loop(
@@ -78,15 +75,15 @@ pub fn capture_loop(
     let _closing = CloseOnExit(slot);
     let mut outlook = Outlook {
         on_state,
-        seen_frames: false,
+        last: None,
         lost: None,
         wait: FIRST_WAIT,
     };
     while !clock.is_stopped() {
         progress.turns.fetch_add(1, Relaxed);
         let attempt = open().and_then(|mut source| {
-            if outlook.lost.is_some() {
-                progress.reopened.fetch_add(1, Relaxed);
+            if let Some(start) = outlook.time_of_frames(clock.now()) {
+                source.start_at(start);
             }
             stream(source.as_mut(), slot, clock, progress, &mut outlook)
         });
@@ -132,10 +129,10 @@ fn stream(
         }
         let now = clock.now();
         let from = *steady_from.get_or_insert_with(|| now + STEADY);
-        outlook.frame_came(source, now, now >= from);
+        outlook.frame_came(source, frame.captured_at, now, now >= from);
         if source.may_drop() {
             // A replaced frame is counted by the slot.
-            drop(slot.put(frame));
+            slot.put(frame);
         } else if !put_patiently(slot, frame, clock) {
             return Ok(Some(CaptureEnd::Stopped));
         }
@@ -157,33 +154,35 @@ fn put_patiently(slot: &Latest, mut frame: Frame, clock: &impl StopClock) -> boo
 /// What the loop knows of its source, and tells.
 struct Outlook<F> {
     on_state: F,
-    seen_frames: bool,
+    /// Time of the last frame, and when it came.
+    last: Option<(Duration, Duration)>,
     lost: Option<Loss>,
     wait: Duration,
 }
 
 struct Loss {
     at: Duration,
-    attempts: u32,
     reason: String,
 }
 
 impl<F: FnMut(CameraState)> Outlook<F> {
-    fn frame_came(&mut self, source: &dyn FrameSource, now: Duration, steady: bool) {
+    /// The time that frames have by now, if there was one: it goes on without a source.
+    fn time_of_frames(&self, now: Duration) -> Option<Duration> {
+        self.last.map(|(at, came)| at + now.saturating_sub(came))
+    }
+
+    fn frame_came(&mut self, source: &dyn FrameSource, at: Duration, now: Duration, steady: bool) {
         if let Some(loss) = self.lost.take() {
-            let after = now.saturating_sub(loss.at);
-            let attempts = loss.attempts;
             (self.on_state)(CameraState::Recovered {
                 source: source.describe(),
-                after,
-                attempts,
+                after: now.saturating_sub(loss.at),
             });
-        } else if !self.seen_frames {
+        } else if self.last.is_none() {
             (self.on_state)(CameraState::Streaming {
                 source: source.describe(),
             });
         }
-        self.seen_frames = true;
+        self.last = Some((at, now));
         if steady {
             self.wait = FIRST_WAIT;
         }
@@ -200,17 +199,13 @@ impl<F: FnMut(CameraState)> Outlook<F> {
         }
         self.lost = Some(Loss {
             at: now,
-            attempts: 0,
             reason: reason.clone(),
         });
         (self.on_state)(CameraState::Lost { reason });
     }
 
-    /// The wait before the next attempt, which it counts.
+    /// The wait before the next attempt.
     fn next_wait(&mut self) -> Duration {
-        if let Some(loss) = &mut self.lost {
-            loss.attempts += 1;
-        }
         let wait = self.wait;
         self.wait = (wait * 2).min(LONGEST_WAIT);
         wait

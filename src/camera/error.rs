@@ -9,6 +9,8 @@ use thiserror::Error;
 const ENXIO: i32 = 6;
 /// Linux: the device is gone.
 pub(crate) const ENODEV: i32 = 19;
+/// Linux: no room; from a USB camera, on the bus.
+const ENOSPC: i32 = 28;
 /// Linux: not this kind of device.
 const ENOTTY: i32 = 25;
 
@@ -105,6 +107,15 @@ pub enum CameraError {
         /// How long it was waited for a whole one.
         after: Duration,
     },
+    /// Other devices leave it too little of the USB bus.
+    #[error(
+        "the USB bus has no room for {device}: configure a smaller size, a lower rate or \
+         format = \"MJPG\", or plug it into another port"
+    )]
+    NoBandwidth {
+        /// The device as configured.
+        device: String,
+    },
     /// The camera was pulled out, or its driver unbound.
     #[error("{device} is gone: check the cable")]
     Gone {
@@ -129,6 +140,7 @@ impl CameraError {
         let device = device.to_owned();
         match (source.kind(), source.raw_os_error()) {
             (_, Some(ENODEV)) => Self::Gone { device },
+            (_, Some(ENOSPC)) => Self::NoBandwidth { device },
             (_, Some(ENOTTY)) if doing == IDENTIFY => Self::NotVideo { device },
             (io::ErrorKind::IsADirectory, _) => Self::NotVideo { device },
             (io::ErrorKind::NotFound, _) | (_, Some(ENXIO)) => Self::Missing { device },
@@ -167,6 +179,7 @@ mod tests {
                 "cannot set the format of /dev/video7",
             ),
             ("stream from", os(ENODEV), "is gone"),
+            ("stream from", os(ENOSPC), "the USB bus has no room"),
             ("stream from", os(5), "cannot stream from /dev/video7"),
         ];
         for (doing, error, expected) in table {

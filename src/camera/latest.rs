@@ -39,17 +39,16 @@ impl Latest {
         Self::default()
     }
 
-    /// Puts a frame there without waiting and gives back the one that it replaces, for its buffer.
-    /// A closed place takes nothing and gives `frame` itself back.
-    pub fn put(&self, frame: Frame) -> Option<Frame> {
+    /// Puts a frame there without waiting, in place of one that nobody has taken. A closed place
+    /// takes nothing.
+    pub fn put(&self, frame: Frame) {
         let mut slot = self.lock();
         if slot.closed {
-            return Some(frame);
+            return;
         }
         let replaced = slot.frame.replace(frame);
         slot.replaced += u64::from(replaced.is_some());
         self.changed.notify_all();
-        replaced
     }
 
     /// Puts a frame there as soon as the one before has been taken: for replays, which lose
@@ -133,9 +132,7 @@ mod tests {
     fn the_newest_replaces_the_rest() {
         let slot = Latest::new();
         assert_eq!(taken(&slot, NO_TIME), "timed out");
-        assert!(slot.put(frame(1)).is_none());
-        assert_eq!(slot.put(frame(2)).map(|f| f.sequence), Some(1));
-        assert_eq!(slot.put(frame(3)).map(|f| f.sequence), Some(2));
+        (1..=3).for_each(|sequence| slot.put(frame(sequence)));
         assert_eq!(
             (taken(&slot, NO_TIME), slot.replaced()),
             ("3".to_owned(), 2)
@@ -148,11 +145,7 @@ mod tests {
         let slot = Latest::new();
         slot.put(frame(1));
         slot.close();
-        assert_eq!(
-            slot.put(frame(2)).map(|f| f.sequence),
-            Some(2),
-            "a closed place takes nothing"
-        );
+        slot.put(frame(2));
         assert!(slot.put_when_taken(frame(3), NO_TIME).is_err());
         assert_eq!(taken(&slot, LONG), "1");
         assert_eq!(taken(&slot, LONG), "closed");

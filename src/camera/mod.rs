@@ -18,6 +18,8 @@ mod replay;
 mod stop;
 mod v4l2;
 
+use std::time::Duration;
+
 use crate::image::Frame;
 
 pub use capture::{CameraState, CaptureEnd, Progress, capture_loop};
@@ -26,6 +28,7 @@ pub use error::CameraError;
 pub use latest::{Latest, Taken};
 pub use mode::{Interval, OfferedMode, Steps};
 pub use probe::offered_modes;
+pub(crate) use probe::{caught, expects_panic};
 pub use replay::{Pace, Replay, ReplayError, ReplayRequest};
 pub use stop::{Stop, StopClock};
 pub use v4l2::{CameraRequest, V4l2Camera};
@@ -37,6 +40,10 @@ pub trait FrameSource: Send {
     /// `Ok(None)` is the end of a replay that does not loop. An error means that the source has
     /// to be opened anew.
     fn next_frame(&mut self) -> anyhow::Result<Option<Frame>>;
+
+    /// Told before the first frame where there was another source before this one: times start
+    /// here instead of at 0. A camera's follow a clock and go on by themselves.
+    fn start_at(&mut self, _start: Duration) {}
 
     /// The source in words: device, format, size and rate, or the file that is replayed.
     fn describe(&self) -> String;

@@ -8,10 +8,10 @@ use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::camera::ReplayError;
 use crate::camera::jpeg::{JpegImage, JpegReader, Scan};
-use crate::image::PixelFormat;
+use crate::image::{ImageError, PixelFormat};
 
 /// The largest photo that is read, in pixels.
-const MAX_PIXELS: u64 = 40_000_000;
+const MAX_PIXELS: u64 = ImageError::MAX_PIXELS as u64;
 /// Bytes that decoding may take: four channels of 16 bits a pixel.
 const MAX_DECODING: u64 = MAX_PIXELS * 8;
 

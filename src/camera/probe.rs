@@ -1,8 +1,10 @@
 //! Asks a V4L2 device what it is and what it offers.
 
+use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::thread;
 
 use v4l::capability::Flags as Capability;
 use v4l::frameinterval::FrameIntervalEnum;
@@ -20,6 +22,10 @@ const ANY_LENGTH: Steps = Steps {
     max: 16384,
     step: 1,
 };
+
+thread_local! {
+    static EXPECTED: Cell<bool> = const { Cell::new(false) };
+}
 
 /// What a camera offers, the sizes of a range standing for all of it. Rates of a range are those
 /// near the preferred size.
@@ -42,7 +48,7 @@ pub(crate) fn guarded<T>(
     device: &str,
     ask: impl FnOnce() -> Result<T, CameraError>,
 ) -> Result<T, CameraError> {
-    catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| {
+    caught(ask).unwrap_or_else(|_| {
         let source = io::Error::other("its driver answers with values that V4L2 does not define");
         Err(CameraError::Io {
             device: device.to_owned(),
@@ -52,6 +58,19 @@ pub(crate) fn guarded<T>(
     })
 }
 
+/// Runs what may panic in the v4l crate.
+pub(crate) fn caught<T>(ask: impl FnOnce() -> T) -> thread::Result<T> {
+    let outer = EXPECTED.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(ask));
+    EXPECTED.set(outer);
+    result
+}
+
+/// Whether a panic of this thread would be caught by this room, for a panic hook.
+pub(crate) fn expects_panic() -> bool {
+    EXPECTED.get()
+}
+
 pub(crate) fn open_capture(name: &str) -> Result<(Device, String), CameraError> {
     let fail = |doing| move |source| CameraError::from_io(name, doing, source);
     // Links are followed anew at every opening: a camera that comes back may have another number.
@@ -59,7 +78,7 @@ pub(crate) fn open_capture(name: &str) -> Result<(Device, String), CameraError> 
     let device = Device::with_path(node).map_err(fail("open"))?;
     // Drivers cut long names off at 31 bytes, also inside a letter, and the v4l crate panics on
     // that. Such a device cannot be asked what it is; its formats will show it.
-    let Ok(caps) = catch_unwind(AssertUnwindSafe(|| device.query_caps())) else {
+    let Ok(caps) = caught(|| device.query_caps()) else {
         return Ok((device, "unnamed".to_owned()));
     };
     let caps = caps.map_err(fail(IDENTIFY))?;

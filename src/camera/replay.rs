@@ -1,7 +1,7 @@
 //! Frames from files: a photo, a folder of photos, or a Motion JPEG clip.
 //!
 //! A frame's time follows from its place in the replay and the rate, never from a clock, so what
-//! is decided about it is the same at any pace.
+//! is decided about it is the same at any pace. It starts at 0, or where an earlier source left off.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::camera::photo::Photo;
 use crate::camera::reel::{Reel, Shot};
 use crate::camera::{FrameCounts, FrameSource};
-use crate::image::Frame;
+use crate::image::{Frame, ImageError};
 
 /// What to replay and how.
 #[derive(Clone, Debug)]
@@ -82,7 +82,11 @@ pub enum ReplayError {
         reason: String,
     },
     /// More pixels than a small machine can hold.
-    #[error("{} has {width}x{height} pixels, doorward reads at most 40 megapixels: scale it down", path.display())]
+    #[error(
+        "{} has {width}x{height} pixels, doorward reads at most {} megapixels: scale it down",
+        path.display(),
+        ImageError::MAX_PIXELS / 1_000_000
+    )]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -127,6 +131,8 @@ pub struct Replay {
     reel: Reel,
     /// Place of the next frame, counted on when the replay begins again.
     place: u64,
+    /// Time of the first place.
+    start: Duration,
     damaged: u64,
     /// The first time through: damage is worth a warning.
     fresh: bool,
@@ -147,6 +153,7 @@ impl Replay {
             request,
             reel,
             place: 0,
+            start: Duration::ZERO,
             damaged: 0,
             fresh: false,
             began: None,
@@ -179,8 +186,8 @@ impl Replay {
                         width,
                         height,
                     } = photo;
-                    let (sequence, captured_at) =
-                        (self.place, place_in_time(self.place, self.request.fps));
+                    let sequence = self.place;
+                    let captured_at = self.start + place_in_time(sequence, self.request.fps);
                     let stride = format.packed_stride(width);
                     self.place += 1;
                     return Ok(Some(Frame {
@@ -221,9 +228,13 @@ impl FrameSource for Replay {
         let frame = self.next()?;
         if let (Pace::RealTime, Some(frame)) = (self.request.pace, &frame) {
             let began = *self.began.get_or_insert_with(Instant::now);
-            std::thread::sleep(frame.captured_at.saturating_sub(began.elapsed()));
+            std::thread::sleep((frame.captured_at - self.start).saturating_sub(began.elapsed()));
         }
         Ok(frame)
+    }
+
+    fn start_at(&mut self, start: Duration) {
+        self.start = start;
     }
 
     fn describe(&self) -> String {

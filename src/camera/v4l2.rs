@@ -5,7 +5,6 @@
 //! that give none (libcamera) come in through v4l2loopback.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use v4l::buffer::{Flags, Metadata, Type};
@@ -18,7 +17,7 @@ use v4l::{Device, Format, FourCC, Fraction};
 use crate::camera::buffer::{Granted, Inspector, Report};
 use crate::camera::mode::{self, ChosenMode, PREFERRED_SIZE, Wish};
 use crate::camera::probe::{enumerate, from_fraction, guarded, open_capture};
-use crate::camera::{CameraError, FrameCounts, FrameSource, Interval, OfferedMode};
+use crate::camera::{CameraError, FrameCounts, FrameSource, Interval, OfferedMode, caught};
 use crate::image::{Frame, PixelFormat};
 
 /// Buffers that the driver fills in turn: one is being copied, the others bridge a busy moment.
@@ -175,7 +174,7 @@ impl Drop for V4l2Camera {
         // driver refuse to free the buffers as well, the second panic ends the process, and that
         // is right: only its end would release the camera.
         let stream = self.stream.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(stream))).is_err() {
+        if caught(|| drop(stream)).is_err() {
             log::warn!(
                 "{} could not be stopped in order; it was closed",
                 self.device

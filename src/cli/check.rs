@@ -1,20 +1,20 @@
 //! `doorward check`: everything that could keep the daemon from working, and how to mend it.
 
+use std::io::{IsTerminal, stdout};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
-use jiff::Timestamp;
+use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use super::look;
-use crate::camera::{capture_devices, offered_modes};
+use super::{look, open_store};
+use crate::camera::{CaptureDevice, capture_devices, offered_modes};
 use crate::config::SourceKind;
 use crate::door::{Contact, Strike};
+use crate::image::{RgbImage, decode};
 use crate::mqtt::probe;
 use crate::setup::{ModelArgs, Setup};
-use crate::store::Store;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -33,6 +33,24 @@ struct Finding {
     outcome: Result<String>,
 }
 
+impl Finding {
+    fn is_fine(&self) -> bool {
+        self.outcome.is_ok()
+    }
+
+    fn detail(&self) -> String {
+        match &self.outcome {
+            Ok(words) => words.clone(),
+            Err(error) => format!("{error:#}"),
+        }
+    }
+
+    fn print(&self) {
+        let mark = if self.is_fine() { "ok   " } else { "WRONG" };
+        println!("{mark} {}: {}", self.what, self.detail());
+    }
+}
+
 pub(super) fn run(
     args: &Args,
     config: Option<&Path>,
@@ -40,6 +58,7 @@ pub(super) fn run(
     json: bool,
 ) -> Result<ExitCode> {
     let mut findings = Vec::new();
+    let mut live = None;
     match Setup::load(config, models) {
         Err(error) => findings.push(Finding {
             what: "configuration",
@@ -66,33 +85,40 @@ pub(super) fn run(
                 let key = setup.command_key();
                 note("commands", key.map(|_| "signed ones are taken".to_owned()));
             }
-            note("camera", camera(&setup));
-            if let Some(file) = &args.camera {
-                note("picture", look::look(&setup, file.as_deref()));
+            if setup.config.camera.source == SourceKind::V4l2 {
+                note("cameras", Ok(in_words(&capture_devices())));
             }
+            note("camera", camera(&setup));
             if !args.offline {
                 note("broker", broker(&setup));
             }
+            match &args.camera {
+                Some(None) if !json && stdout().is_terminal() => live = Some(setup),
+                Some(file) => note("picture", look::look(&setup, file.as_deref())),
+                None => {}
+            }
         }
     }
-    let fine = findings.iter().all(|f| f.outcome.is_ok());
-    let text = |outcome: &Result<String>| match outcome {
-        Ok(words) => words.clone(),
-        Err(error) => format!("{error:#}"),
-    };
+    let mut fine = findings.iter().all(Finding::is_fine);
     if json {
-        let rows = findings.iter().map(
-            |f| json!({ "what": f.what, "ok": f.outcome.is_ok(), "detail": text(&f.outcome) }),
-        );
+        let rows = findings
+            .iter()
+            .map(|f| json!({ "what": f.what, "ok": f.is_fine(), "detail": f.detail() }));
         println!(
             "{}",
             json!({ "ok": fine, "checks": rows.collect::<Vec<_>>() })
         );
     } else {
-        for Finding { what, outcome } in &findings {
-            let mark = if outcome.is_ok() { "ok   " } else { "WRONG" };
-            println!("{mark} {what}: {}", text(outcome));
-        }
+        findings.iter().for_each(Finding::print);
+    }
+    // Last, because Ctrl-C ends it and the program.
+    if let Some(setup) = live {
+        let picture = Finding {
+            what: "picture",
+            outcome: look::show(&setup),
+        };
+        picture.print();
+        fine &= picture.is_fine();
     }
     Ok(if fine {
         ExitCode::SUCCESS
@@ -160,7 +186,7 @@ fn door(setup: &Setup) -> Result<String> {
 }
 
 fn gallery(setup: &Setup) -> Result<String> {
-    let store = Store::open(&setup.config.store, Timestamp::now())?;
+    let store = open_store(setup)?;
     store.check()?;
     let (_, id) = setup.embedder()?;
     let foreign = store.templates_of_other_models(&id)?;
@@ -183,7 +209,7 @@ fn gallery(setup: &Setup) -> Result<String> {
 }
 
 fn audit(setup: &Setup) -> Result<String> {
-    let audit = Store::open(&setup.config.store, Timestamp::now())?.verify_audit()?;
+    let audit = open_store(setup)?.verify_audit()?;
     let broken = "it is broken; `doorward audit verify` says where";
     anyhow::ensure!(audit.is_whole(), broken);
     Ok(format!(
@@ -192,33 +218,36 @@ fn audit(setup: &Setup) -> Result<String> {
     ))
 }
 
-fn camera(setup: &Setup) -> Result<String> {
-    if setup.config.camera.source == SourceKind::Replay {
-        return Ok(setup.open_source(Instant::now())?.describe());
+/// The cameras that are plugged in, each with the names that stay when numbers change.
+fn in_words(cameras: &[CaptureDevice]) -> String {
+    let camera = |camera: &CaptureDevice| {
+        let card = camera.card.as_deref().unwrap_or("not readable");
+        let names = camera.aliases.iter().map(|alias| alias.display());
+        let names: String = names.map(|name| format!(", {name}")).collect();
+        format!("{} ({card}){names}", camera.node.display())
+    };
+    match cameras {
+        [] => "none on this machine".to_owned(),
+        _ => cameras.iter().map(camera).collect::<Vec<_>>().join("; "),
     }
-    let request = setup.camera_request();
-    let modes = offered_modes(&request.device).map_err(|error| {
-        let cameras: Vec<_> = capture_devices()
-            .iter()
-            .map(|camera| {
-                let card = camera.card.as_deref().unwrap_or("not readable");
-                format!("{} ({card})", camera.node.display())
-            })
-            .collect();
-        let seen = if cameras.is_empty() {
-            "none".to_owned()
-        } else {
-            cameras.join("; ")
-        };
-        anyhow::Error::from(error).context(format!("cameras on this machine: {seen}"))
+}
+
+/// Takes a frame and decodes it: a camera that can be opened may be silent, or send no pictures.
+fn camera(setup: &Setup) -> Result<String> {
+    let mut offers = String::new();
+    if setup.config.camera.source == SourceKind::V4l2 {
+        let modes = offered_modes(&setup.camera_request().device)?;
+        let modes: Vec<_> = modes.iter().map(ToString::to_string).collect();
+        offers = format!("; it offers {}", modes.join(", "));
+    }
+    let mut source = setup.open_source(Instant::now())?;
+    let words = source.describe();
+    let frame = source.next_frame()?;
+    let frame = frame.with_context(|| format!("{words} gives no frame"))?;
+    decode(&frame, &mut RgbImage::default()).with_context(|| {
+        format!("{words} gives a frame that is no picture; configure another format or replay")
     })?;
-    let source = setup.open_source(Instant::now())?;
-    let offered: Vec<_> = modes.iter().map(ToString::to_string).collect();
-    Ok(format!(
-        "{}; it offers {}",
-        source.describe(),
-        offered.join(", ")
-    ))
+    Ok(words + &offers)
 }
 
 fn broker(setup: &Setup) -> Result<String> {
@@ -231,4 +260,31 @@ fn broker(setup: &Setup) -> Result<String> {
         .build()?;
     runtime.block_on(probe(mqtt, &setup.config.device.id))?;
     Ok(format!("{}:{} accepts us", mqtt.host, mqtt.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::camera::CameraError;
+
+    #[test]
+    fn cameras_are_listed_with_the_names_that_stay() {
+        let camera = |node: &str, aliases: &[&str], card| CaptureDevice {
+            node: node.into(),
+            aliases: aliases.iter().map(PathBuf::from).collect(),
+            card,
+        };
+        let refused = CameraError::PermissionDenied {
+            device: "/dev/video2".to_owned(),
+        };
+        let cameras = [
+            camera("/dev/video0", &["/dev/v4l/by-path/usb-1"], Ok("Eye".into())),
+            camera("/dev/video2", &[], Err(refused)),
+        ];
+        assert_eq!(
+            in_words(&cameras),
+            "/dev/video0 (Eye), /dev/v4l/by-path/usb-1; /dev/video2 (not readable)"
+        );
+        assert_eq!(in_words(&[]), "none on this machine");
+    }
 }

@@ -61,7 +61,7 @@ enum What {
         /// The JPEG file; it must not exist yet.
         file: PathBuf,
     },
-    /// Have the gallery read again.
+    /// Have configuration and models read again.
     Reload,
     /// Open the door once.
     Open,

@@ -2,7 +2,7 @@
 //!
 //! As a PNG file, or in the terminal: each character shows two pixels, one above the other.
 
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{Write, stdout};
 use std::path::Path;
 use std::time::Instant;
 
@@ -14,38 +14,24 @@ use crate::setup::Setup;
 
 /// Frames that a camera needs to find its exposure.
 const SETTLE: usize = 10;
+const NO_PICTURE: &str = "the camera gave no picture";
 /// Characters in a row.
 const COLUMNS: usize = 80;
 /// Colours of faces that would be compared, and of those that would not.
 const GOOD: [u8; 3] = [0, 255, 0];
 const POOR: [u8; 3] = [255, 0, 0];
 
-/// Writes `file`, or shows the camera in the terminal until it is interrupted, and says what was
-/// seen. Where there is no terminal, one picture is printed.
+/// Takes one picture, writes it to `file` or gives it in characters, and says what was seen.
 pub(super) fn look(setup: &Setup, file: Option<&Path>) -> Result<String> {
     let mut source = setup.open_source(Instant::now())?;
-    let mut seer = Seer {
-        detector: setup.detector()?,
-        limits: setup.limits(),
-        aligned: AlignedFace::default(),
-    };
-    let live = file.is_none() && stdout().is_terminal();
+    let mut seer = Seer::new(setup)?;
     let mut image = RgbImage::default();
-    let mut frames = 0;
-    let mut said = String::new();
-    while let Some(frame) = source.next_frame()? {
-        frames += 1;
-        if (!live && frames < SETTLE) || decode(&frame, &mut image).is_err() {
-            continue;
-        }
-        said = seer.mark(&mut image)?;
-        if !live {
-            break;
-        }
-        // Home, the picture, the words, and nothing else on their line.
-        write!(stdout(), "\x1b[H{}{said}\x1b[K\r\n", in_characters(&image))?;
+    for _ in 1..SETTLE {
+        source.next_frame()?.context(NO_PICTURE)?;
     }
-    anyhow::ensure!(image.width() > 0, "the camera gave no picture");
+    let frame = source.next_frame()?.context(NO_PICTURE)?;
+    decode(&frame, &mut image)?;
+    let said = seer.mark(&mut image)?;
     match file {
         Some(file) => {
             let (width, height) = (
@@ -56,9 +42,29 @@ pub(super) fn look(setup: &Setup, file: Option<&Path>) -> Result<String> {
                 .with_context(|| format!("cannot write {}", file.display()))?;
             Ok(format!("{}: {said}", file.display()))
         }
-        None if live => Ok(said),
         None => Ok(format!("{said}\n{}", in_characters(&image))),
     }
+}
+
+/// Shows the camera in the terminal until the program is interrupted or a replay ends, and says
+/// what was seen last.
+pub(super) fn show(setup: &Setup) -> Result<String> {
+    let mut source = setup.open_source(Instant::now())?;
+    let mut seer = Seer::new(setup)?;
+    let mut image = RgbImage::default();
+    let (mut said, mut back) = (None, String::new());
+    while let Some(frame) = source.next_frame()? {
+        if decode(&frame, &mut image).is_err() {
+            continue;
+        }
+        let words = seer.mark(&mut image)?;
+        let picture = in_characters(&image);
+        // Over the picture before and nothing above it; the words stay on one line.
+        write!(stdout(), "{back}{picture}\x1b[?7l{words}\x1b[K\x1b[?7h\r\n")?;
+        back = format!("\x1b[{}F", picture.lines().count() + 1);
+        said = Some(words);
+    }
+    said.context(NO_PICTURE)
 }
 
 struct Seer {
@@ -68,6 +74,14 @@ struct Seer {
 }
 
 impl Seer {
+    fn new(setup: &Setup) -> Result<Self> {
+        Ok(Self {
+            detector: setup.detector()?,
+            limits: setup.limits(),
+            aligned: AlignedFace::default(),
+        })
+    }
+
     /// Draws boxes around the faces and says what they are like.
     fn mark(&mut self, image: &mut RgbImage) -> Result<String> {
         let found = self.detector.detect(&*image)?;

@@ -112,9 +112,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
 
 impl Context {
     fn store(&self) -> Result<Store> {
-        let store = Store::open(&self.setup.config.store, Timestamp::now())?;
-        hand_over(&self.setup.config.store.path)?;
-        Ok(store)
+        open_store(&self.setup)
     }
 
     /// Prints the answer: `json` for programs, `words` for people.
@@ -125,6 +123,14 @@ impl Context {
             println!("{}", words());
         }
     }
+}
+
+/// Opens the database, or makes it for the service's user.
+fn open_store(setup: &Setup) -> Result<Store> {
+    let section = &setup.config.store;
+    let store = Store::open(section, Timestamp::now())?;
+    hand_over(&section.path)?;
+    Ok(store)
 }
 
 /// Gives a database that root has just made to whom its folder belongs: the service's user could

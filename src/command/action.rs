@@ -33,7 +33,7 @@ pub enum Action {
     List,
     /// Show what the camera sees.
     Snapshot,
-    /// Read the gallery again.
+    /// Read configuration and models again.
     Reload,
     /// Open the door once.
     Open,

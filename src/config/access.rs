@@ -171,10 +171,4 @@ impl RuleSection {
     pub fn needs_liveness(&self) -> bool {
         self.liveness != PolicyChoice::Off
     }
-
-    /// Whether it has days, hours or dates.
-    pub(super) fn needs_clock(&self) -> bool {
-        let dated = self.valid_from.is_some() || self.valid_until.is_some();
-        dated || !self.days.is_empty() || !self.hours.is_empty()
-    }
 }

@@ -199,9 +199,7 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
         ));
     }
     rules.iter().try_for_each(RuleSection::check)?;
-    if rules.iter().any(RuleSection::needs_clock) {
-        let zone: Result<Zone, _> = config.access.time_zone.parse();
-        zone.map_err(|error| format!("[access] time_zone: {error}"))?;
-    }
+    let zone: Result<Zone, _> = config.access.time_zone.parse();
+    zone.map_err(|error| format!("[access] time_zone: {error}"))?;
     Ok(())
 }

@@ -130,6 +130,16 @@ impl Config {
                 decision.agree, decision.of
             ));
         }
+        if let Some(fps) = self.camera.fps {
+            let (apart, gap) = (1.0 / f64::from(fps.get()), decision.visit_gap_s);
+            if apart >= gap.get() {
+                return Err(format!(
+                    "[decision] visit_gap_s = {gap} has to be longer than the {apart:.2} s between \
+                     two frames at [camera] fps = {fps}, or every frame would be a visit of its \
+                     own; raise one of them"
+                ));
+            }
+        }
         let quality = &self.quality;
         if quality.min_brightness >= quality.max_brightness {
             return Err(format!(
@@ -158,7 +168,8 @@ impl Config {
         door::check(self)
     }
 
-    /// Relative paths in a file are relative to that file.
+    /// Relative paths in a file are relative to that file, but for the manifest, which is looked for
+    /// in the folder of the models.
     fn anchor_paths(&mut self, folder: &Path) {
         let Self {
             camera,

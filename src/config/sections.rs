@@ -186,31 +186,19 @@ impl Default for ReplaySection {
 }
 
 /// `[models]`
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelsSection {
     /// Folder that replaces the models in the binary.
     pub directory: Option<PathBuf>,
-    /// Manifest, relative to `directory`.
-    pub manifest: PathBuf,
+    /// Manifest in `directory`, or anywhere by its whole path; `manifest.toml` when none is given.
+    pub manifest: Option<PathBuf>,
     /// Name in the manifest; its default when none is given.
     pub detector: Option<String>,
     /// Name in the manifest; its default when none is given.
     pub embedder: Option<String>,
     /// Name in the manifest; its default when none is given.
     pub liveness: Option<String>,
-}
-
-impl Default for ModelsSection {
-    fn default() -> Self {
-        Self {
-            directory: None,
-            manifest: "manifest.toml".into(),
-            detector: None,
-            embedder: None,
-            liveness: None,
-        }
-    }
 }
 
 /// `[detection]`
@@ -289,7 +277,7 @@ pub struct MatchingSection {
     /// Accepted false positive identification rate of one search (1:N).
     pub fpir: Rate,
     /// Similarity that overrides both rates.
-    pub threshold: Option<f64>,
+    pub threshold: Option<Unit>,
 }
 
 impl Default for MatchingSection {

@@ -36,6 +36,7 @@ fn the_reference_shows_the_defaults() {
         config.camera.fps = None;
         config.camera.replay.path = None;
         config.models.directory = None;
+        config.models.manifest = None;
         config.models.detector = None;
         config.models.embedder = None;
         config.models.liveness = None;
@@ -100,7 +101,7 @@ fn the_reference_knows_every_key() {
 
 #[test]
 fn what_is_wrong_is_named_with_its_place() {
-    let cases: [(&str, &[&str]); 25] = [
+    let cases: [(&str, &[&str]); 29] = [
         (
             "[camera]\nfsp = 10\n",
             &["line 2, column 1", "fsp", "`fps`"],
@@ -124,6 +125,22 @@ fn what_is_wrong_is_named_with_its_place() {
             &["line 2", "agree", "2.5 is out of range"],
         ),
         ("[decision]\nagree = 6\n", &["agree = 6", "of = 5"]),
+        (
+            "[matching]\nthreshold = nan\n",
+            &["line 2", "threshold", "NaN is out of range", "0.0 to 1.0"],
+        ),
+        (
+            "[matching]\nthreshold = 50\n",
+            &["line 2", "threshold", "50 is out of range"],
+        ),
+        (
+            "[matching]\nthreshold = -1\n",
+            &["line 2", "threshold", "-1 is out of range"],
+        ),
+        (
+            "[camera]\nfps = 1\n",
+            &["[decision] visit_gap_s = 1 ", "[camera] fps = 1,"],
+        ),
         (
             "[device]\nid = \"front/door\"\n",
             &["line 2", "front/door", "A-Z a-z 0-9"],

@@ -150,7 +150,7 @@ impl Commander {
         getrandom::fill(&mut random)?;
         let now = Timestamp::now();
         let moment = Moment {
-            now: (self.trust_clock || clock_synced()).then_some(now),
+            now: clock_synced(self.trust_clock).then_some(now),
             uptime: self.begun.elapsed(),
             random,
         };
@@ -168,8 +168,8 @@ impl Commander {
             // Writing it down may have taken until its time was over.
             Ok(Seen::Never) if Timestamp::now() < expires_at => return Ok(Ok(command)),
             Ok(Seen::Never) => Refusal::Stale(Timestamp::now().duration_since(expires_at)),
-            Ok(Seen::Before) => Refusal::Replayed,
-            Ok(Seen::Forgotten) => Refusal::Stale(now.duration_since(expires_at).abs()),
+            // With a clock that was set back nobody knows.
+            Ok(Seen::Before | Seen::Forgotten) => Refusal::Replayed,
             Err(error) => {
                 log::error!("a command could not be noted and is not obeyed: {error}");
                 Refusal::NotNoted

@@ -16,7 +16,8 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 
 use super::keeper::Keeper;
-use super::{Shared, lock, spawn};
+use super::{Shared, join, lock, spawn};
+use crate::camera;
 use crate::door::{Contact, Latch, Strike};
 use crate::event::LockWord;
 use crate::setup::Setup;
@@ -34,6 +35,8 @@ pub(super) enum Order {
 /// A claimed identity on its way to the vision thread.
 pub(super) struct Claimed {
     pub(super) subject: String,
+    pub(super) made: Instant,
+    /// Its face has to be seen before.
     pub(super) until: Instant,
 }
 
@@ -97,28 +100,35 @@ impl DoorControl {
     pub(super) fn hold(&self, by: &str) -> Result<(), DoorRefusal> {
         self.held.store(true, Ordering::SeqCst);
         self.order(Order::Hold(true))?;
-        self.remember(true, by)
+        log::info!("door: held by {by}");
+        let stored = lock(&self.shared.store).hold_door(true);
+        stored.map_err(DoorRefusal::NotStored)?;
+        self.publish("held")
     }
 
-    /// Ends the holding.
+    /// Ends the holding, if that can be stored.
     pub(super) fn release(&self, by: &str) -> Result<(), DoorRefusal> {
-        self.remember(false, by)?;
+        self.publish("released")?;
+        let stored = lock(&self.shared.store).hold_door(false);
+        stored.map_err(DoorRefusal::NotStored)?;
+        log::info!("door: released by {by}");
         self.held.store(false, Ordering::SeqCst);
         self.order(Order::Hold(false))
     }
 
-    /// Somebody claims to be `subject`: the face has to match within `valid`. The caller has made
+    /// Somebody claims to be `subject`: the face has to match within `claim_s`. The caller has made
     /// sure that the claim is genuine and fresh. What comes of it is told by events.
-    pub(super) fn claim(&self, subject: &str, valid: Duration) -> Result<(), DoorRefusal> {
+    pub(super) fn claim(&self, subject: &str) -> Result<(), DoorRefusal> {
         let setup = Arc::clone(&lock(&self.shared.setup));
         let access = &setup.config.access;
         if access.rule.is_empty() {
             return Err(DoorRefusal::NoRules);
         }
-        let longest = Duration::from_secs_f64(access.claim_s.get());
+        let made = Instant::now();
         let claimed = Claimed {
             subject: subject.to_owned(),
-            until: Instant::now() + valid.min(longest),
+            made,
+            until: made + Duration::from_secs_f64(access.claim_s.get()),
         };
         self.claims.send(claimed).map_err(|_| DoorRefusal::Stopping)
     }
@@ -135,11 +145,7 @@ impl DoorControl {
         }
     }
 
-    fn remember(&self, held: bool, by: &str) -> Result<(), DoorRefusal> {
-        let word = if held { "held" } else { "released" };
-        log::info!("door: {word} by {by}");
-        let stored = lock(&self.shared.store).hold_door(held);
-        stored.map_err(DoorRefusal::NotStored)?;
+    fn publish(&self, word: &str) -> Result<(), DoorRefusal> {
         let event = lock(&self.shared.maker).door(word, Timestamp::now());
         self.shared.publish(event).map_err(DoorRefusal::NotStored)
     }
@@ -155,7 +161,8 @@ impl DoorControl {
 /// The door at work. Dropped, it shuts the door and waits until that is done.
 pub(super) struct Door {
     control: DoorControl,
-    thread: Option<JoinHandle<Result<()>>>,
+    /// The keeper's and the reporter's.
+    threads: Vec<JoinHandle<Result<()>>>,
 }
 
 /// Where words for a lock on MQTT go.
@@ -190,8 +197,10 @@ impl Door {
             held: Arc::new(AtomicBool::new(held)),
             stopped: Arc::default(),
         };
+        let (reports, reported) = channel();
         let keeper = Keeper {
             shared: Arc::clone(shared),
+            reports,
             latch: Latch::new(rules, held),
             origin: Instant::now(),
             pulse: rules.pulse,
@@ -200,11 +209,21 @@ impl Door {
             lock_words,
             open: false,
         };
-        let thread = spawn("door", ended, move || keeper.run(&receiver))?;
+        let keeping = spawn("door", ended, move || keeper.run(&receiver))?;
+        let reporting = spawn("door-events", ended, {
+            let shared = Arc::clone(shared);
+            move || {
+                // `publish` has logged why, if one could not be stored.
+                reported
+                    .iter()
+                    .for_each(|event| drop(shared.publish(event)));
+                Ok(())
+            }
+        })?;
         shut_on_panic(control.clone());
         let door = Self {
             control,
-            thread: Some(thread),
+            threads: vec![keeping, reporting],
         };
         Ok((door, claimed))
     }
@@ -221,11 +240,7 @@ impl Door {
     pub(super) fn stop(&mut self) -> Result<()> {
         let _ = self.control.order(Order::Stop);
         self.control.stopped.store(true, Ordering::SeqCst);
-        match self.thread.take().map(JoinHandle::join) {
-            None => Ok(()),
-            Some(Ok(result)) => result,
-            Some(Err(_)) => anyhow::bail!("the door's thread panicked; see the log"),
-        }
+        self.threads.drain(..).map(join).fold(Ok(()), Result::and)
     }
 }
 
@@ -237,11 +252,15 @@ impl Drop for Door {
     }
 }
 
-/// A thread that panics, whichever, shuts the door. The daemon then ends and starts clean.
+/// A thread that panics, whichever, shuts the door. The daemon then ends and starts clean. Panics
+/// that the camera's room catches by itself do not count.
 fn shut_on_panic(control: DoorControl) {
     let before = std::panic::take_hook();
     let control = Mutex::new(control);
     std::panic::set_hook(Box::new(move |panic| {
+        if camera::expects_panic() {
+            return before(panic);
+        }
         let control = lock(&control);
         control.shared.panicked.store(true, Ordering::SeqCst);
         let _ = control.order(Order::Stop);

@@ -18,9 +18,9 @@ use crate::setup::Setup;
 /// systemd-timesyncd makes this file once the clock has been set.
 const CLOCK_SYNCED: &str = "/run/systemd/timesync/synchronized";
 
-/// Whether the system's clock is known to be right.
-pub(super) fn clock_synced() -> bool {
-    Path::new(CLOCK_SYNCED).exists()
+/// Whether the system's clock is known to be right, or the owner trusts it (`[access] trust_clock`).
+pub(super) fn clock_synced(trusted: bool) -> bool {
+    trusted || Path::new(CLOCK_SYNCED).exists()
 }
 
 /// The machine's boot id. The unit hides the kernel's settings from the service and hands it over.
@@ -36,6 +36,7 @@ pub(super) struct EventMaker {
     boot_id: String,
     model: ModelFields,
     valid: SignedDuration,
+    trust_clock: bool,
     /// Rules say who may come in, so that a match alone accepts nobody.
     guarded: bool,
 }
@@ -51,6 +52,7 @@ impl EventMaker {
                 sha256: pipeline.gallery().model_id().0.clone(),
             },
             valid: SignedDuration::try_from(valid).unwrap_or(SignedDuration::ZERO),
+            trust_clock: setup.config.access.trust_clock,
             guarded: !setup.config.access.rule.is_empty(),
         }
     }
@@ -157,7 +159,7 @@ impl EventMaker {
             boot_id: self.boot_id.clone(),
             seq: 0,
             ts: now.to_string(),
-            clock_synced: clock_synced(),
+            clock_synced: clock_synced(self.trust_clock),
             expires_at: None,
             mode: None,
             claimed_id: None,

@@ -17,14 +17,12 @@ use crate::enrolment::{BestFaces, EnrolmentError, good_enough, nobody_else, one_
 use crate::face::{Embedding, FaceExtractor, QualityLimits};
 use crate::gallery::Template;
 use crate::image::{decode_photo, encode_jpeg};
-use crate::store::{NameError, StoreError, SubjectName};
+use crate::store::{NameError, Store, StoreError, SubjectName};
 
 /// Good faces to choose the best from.
 const FRAMES: usize = 5;
 /// How long to wait for them.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a claim may wait for its face; the configuration says less.
-const CLAIM: Duration = Duration::from_secs(3600);
 
 /// What was done.
 pub(super) struct Done {
@@ -62,7 +60,7 @@ impl Executor {
     pub(super) fn takes_long(action: &Action) -> bool {
         matches!(
             action,
-            Action::Enroll { .. } | Action::Snapshot | Action::Reload
+            Action::Enroll { .. } | Action::Remove { .. } | Action::Snapshot | Action::Reload
         )
     }
 
@@ -72,7 +70,10 @@ impl Executor {
         match action {
             Action::Enroll { subject, photo } => self.enroll(subject, photo.as_deref()),
             Action::Remove { subject } => {
-                lock(&self.shared.store).remove(&SubjectName::new(subject)?)?;
+                // On a connection of its own: it writes the whole database anew.
+                let section = lock(&self.shared.setup).config.store.clone();
+                let mut store = Store::open(&section, Timestamp::now())?;
+                store.remove(&SubjectName::new(subject)?)?;
                 Ok(done(format!("{subject} is forgotten"), Value::Null))
             }
             Action::Rename { subject, name } => {
@@ -109,7 +110,7 @@ impl Executor {
             }
             Action::Claim { subject } => {
                 let subject = SubjectName::new(subject)?;
-                self.door.claim(subject.as_str(), CLAIM)?;
+                self.door.claim(subject.as_str())?;
                 Ok(said("the face at the camera has to agree"))
             }
         }

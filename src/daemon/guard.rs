@@ -62,15 +62,24 @@ impl Guard {
     /// Before a frame: takes claims, and has the pipeline compare with the claimed subject.
     pub(super) fn prepare(&mut self, pipeline: &mut Pipeline) {
         while let Ok(claimed) = self.claims.try_recv() {
-            let now = self.now();
+            let Claimed {
+                subject,
+                made,
+                until,
+            } = claimed;
             let taken = Instant::now();
-            let until = now + claimed.until.saturating_duration_since(taken);
-            let known = pipeline.gallery().knows(&claimed.subject);
+            if until <= taken {
+                log::warn!("the claim to be {subject} came too late and is dropped");
+                continue;
+            }
+            let now = self.now();
+            let until = now + (until - taken);
+            let known = pipeline.gallery().knows(&subject);
             let wall = self.wall();
             let answers = self
                 .admission
-                .claim(&claimed.subject, known, until, now, wall.as_ref());
-            self.act(answers, taken);
+                .claim(&subject, known, until, now, wall.as_ref());
+            self.act(answers, made);
         }
         pipeline.claim(self.admission.claimed().map(str::to_owned));
     }
@@ -95,6 +104,7 @@ impl Guard {
         self.act(answers, Instant::now());
     }
 
+    /// Stores the answers, and opens on what was decided by what came at `taken`.
     fn act(&mut self, answers: Vec<Answer>, taken: Instant) {
         let changes = self.admission.take_refusals();
         if !changes.is_empty() {
@@ -130,7 +140,7 @@ impl Guard {
     /// The time at the door, if the clock can be believed and the time zone is known.
     fn wall(&self) -> Option<ZonedDateTime> {
         let setup = Arc::clone(&lock(&self.shared.setup));
-        if !setup.config.access.trust_clock && !clock_synced() {
+        if !clock_synced(setup.config.access.trust_clock) {
             return None;
         }
         let zone = setup.time_zone();

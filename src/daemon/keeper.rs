@@ -1,7 +1,7 @@
 //! The door's thread: the strike, the lock on MQTT, and the contact.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -22,6 +22,8 @@ const LOCK_WORD_VALID: SignedDuration = SignedDuration::from_secs(2);
 /// What the door's thread owns.
 pub(super) struct Keeper {
     pub(super) shared: Arc<Shared>,
+    /// To the thread that stores and sends: whoever holds the strike waits for no disk.
+    pub(super) reports: Sender<VerificationEvent>,
     pub(super) latch: Latch,
     pub(super) origin: Instant,
     pub(super) pulse: Duration,
@@ -56,11 +58,16 @@ impl Keeper {
             self.show();
         }
         // Dropping the strike shuts it as well; here a failure still has somebody to hear of it.
-        self.set(false)
+        self.set(false)?;
+        self.show();
+        Ok(())
     }
 
     fn grant(&mut self, decided: Instant) {
         let Err(refusal) = self.latch.open(decided.elapsed(), self.now()) else {
+            if self.open {
+                self.tell(true); // The pulse begins anew.
+            }
             return;
         };
         let reason = match refusal {
@@ -72,7 +79,7 @@ impl Keeper {
         self.report(event);
     }
 
-    /// Moves the strike, and tells the lock of every pulse.
+    /// Moves the strike, and tells the lock.
     fn set(&mut self, open: bool) -> Result<()> {
         if open == self.open {
             return Ok(());
@@ -129,8 +136,7 @@ impl Keeper {
 
     /// An event that nothing hangs on.
     fn report(&self, event: VerificationEvent) {
-        // `publish` has logged why, if it could not be stored.
-        let _ = self.shared.publish(event);
+        let _ = self.reports.send(event);
     }
 
     fn show(&self) {

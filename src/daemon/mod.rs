@@ -78,6 +78,8 @@ struct Shared {
     setup: Mutex<Arc<Setup>>,
     /// Takes over from the pipeline at the next frame.
     successor: Mutex<Option<Successor>>,
+    /// One reload at a time.
+    reloading: Mutex<()>,
     words: Mutex<Words>,
     stop: Stop,
     /// A thread has panicked: the daemon ends with an error.
@@ -116,6 +118,19 @@ impl Shared {
 }
 
 impl Shared {
+    /// Says what has become of the camera: in a word, in words, and by an event where that is news.
+    /// Returns the words of before.
+    fn tell_camera(&self, word: &str, words: String, reason: Option<&str>) -> String {
+        self.state.send_modify(|s| word.clone_into(&mut s.camera));
+        let before = std::mem::replace(&mut lock(&self.words).camera, words);
+        if let Some(reason) = reason {
+            let event = lock(&self.maker).camera(reason, Timestamp::now());
+            // `publish` has logged why, if it could not be stored.
+            let _ = self.publish(event);
+        }
+        before
+    }
+
     /// Puts on record that the daemon ends because of an error.
     fn tell_fault(&self) {
         let event = lock(&self.maker).fault(Timestamp::now());
@@ -153,7 +168,7 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
         // Unlike a camera, a replay that is not there now will not come.
         setup.open_source(Instant::now())?;
     }
-    let store = Store::open(&setup.config.store, Timestamp::now())?;
+    let store = Store::open_at_once(&setup.config.store, Timestamp::now())?;
     let pipeline = setup.pipeline()?;
     let maker = EventMaker::new(&setup, &pipeline);
     let wake = Arc::new(Notify::new());
@@ -167,6 +182,7 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         camera: "starting".to_owned(),
         door: "off".to_owned(),
+        events_dropped: store.outbox_dropped()?,
         ..DeviceState::default()
     });
     let shared = Arc::new(Shared {
@@ -176,6 +192,7 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
         maker: Mutex::new(maker),
         setup: Mutex::new(Arc::clone(&setup)),
         successor: Mutex::default(),
+        reloading: Mutex::default(),
         words: Mutex::new(Words {
             camera: "no camera yet".to_owned(),
             ..Words::default()
@@ -257,6 +274,10 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
     };
     let tending = tokio::spawn(service.tend());
     let reloading = tokio::spawn(reload::on_hangup(hangup, load, Arc::clone(&shared)));
+    tokio::task::spawn_blocking({
+        let shared = Arc::clone(&shared);
+        move || wipe(&shared)
+    });
     let connected = publisher.as_ref().map(|running| running.connected.clone());
     let end = wait_for_end(&ended, connected).await;
     let shut = door.stop();
@@ -266,7 +287,7 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
     tell(&[NotifyState::Stopping]);
     shared.stop.stop();
     slot.close();
-    let mut result = join(looking).and(join_soon(capturing).await);
+    let mut result = join(looking).and(join_soon(capturing).await).and(shut);
     // The thread itself may still be at its last words.
     if shared.panicked.load(Ordering::SeqCst) {
         result = result.and(Err(anyhow!("a thread panicked; see the log")));
@@ -286,7 +307,15 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
         result = result.and(join(thread));
     }
     log::info!("stopped");
-    result.and(shut)
+    result
+}
+
+/// Makes up for a removal that was cut short, beside the service, which need not wait for it.
+fn wipe(shared: &Shared) {
+    let section = lock(&shared.setup).config.store.clone();
+    if let Err(error) = Store::open(&section, Timestamp::now()) {
+        log::warn!("what was removed is not wiped yet: {error}");
+    }
 }
 
 /// A named thread whose end, also by a panic, ends the daemon.
@@ -398,20 +427,12 @@ fn capture(origin: Instant, slot: &Latest, progress: &Progress, shared: &Shared)
                 log::warn!("camera lost: {reason}");
                 ("gone", format!("no camera ({reason})"), Some("camera_lost"))
             }
-            CameraState::Recovered { source, after, .. } => {
+            CameraState::Recovered { source, after } => {
                 log::info!("camera back after {:.1} s: {source}", after.as_secs_f32());
                 ("ok", format!("camera {source}"), Some("camera_recovered"))
             }
         };
-        shared
-            .state
-            .send_modify(|s| camera.clone_into(&mut s.camera));
-        lock(&shared.words).camera = words;
-        if let Some(reason) = reason {
-            let event = lock(&shared.maker).camera(reason, Timestamp::now());
-            // `publish` has logged why, if it could not be stored.
-            let _ = shared.publish(event);
-        }
+        shared.tell_camera(camera, words, reason);
     });
     if end == CaptureEnd::SourceEnded {
         log::info!("the replay has ended");

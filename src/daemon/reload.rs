@@ -1,18 +1,20 @@
 //! A new configuration at work, without an end of the old one.
 //!
 //! The models and what is set for the pipeline are made ready beside it and change places with it
-//! between two frames; visits go on with the evidence that they have. The camera is opened anew
-//! only when its section has changed. What names the device, the broker, the database or the lines
-//! of the door is fixed for a run.
+//! between two frames; visits go on with the votes that they have, presentation attack detection
+//! begins anew. The camera is opened anew only when its section has changed. What names the device,
+//! the broker, the database or the lines of the door is fixed for a run.
 
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use sd_notify::NotifyState;
 use tokio::signal::unix::Signal;
 
 use super::events::EventMaker;
-use super::service::tell;
+use super::service::{lengthen_watchdog, tell};
 use super::{Shared, lock};
 use crate::config::Config;
 use crate::pipeline::Pipeline;
@@ -21,10 +23,16 @@ use crate::setup::Setup;
 /// Reads configuration and models; called at the start and at every reload.
 pub type Load = Arc<dyn Fn() -> Result<Setup> + Send + Sync>;
 
-/// A pipeline that waits to take over, and what makes its events.
+/// How long the vision thread may take until it lets the new pipeline take over.
+const TAKE_OVER: Duration = Duration::from_secs(10);
+
+/// A pipeline that waits to take over, and what belongs to it.
 pub(super) struct Successor {
+    pub(super) setup: Arc<Setup>,
     pub(super) pipeline: Pipeline,
     pub(super) maker: EventMaker,
+    /// Hears what came of it.
+    pub(super) done: Sender<Result<()>>,
 }
 
 /// Reloads whenever `hangup` comes. What is wrong then leaves everything as it was.
@@ -44,35 +52,45 @@ pub(super) async fn on_hangup(mut hangup: Signal, load: Load, shared: Arc<Shared
     }
 }
 
-/// Reads configuration and models again. An error leaves everything as it was.
+/// Reads configuration and models again, and waits until they hold. An error leaves everything as
+/// it was.
 pub(super) fn reload(load: &Load, shared: &Shared) -> Result<()> {
-    let setup = load()?;
+    let _alone = lock(&shared.reloading);
+    let mut setup = load()?;
+    let old = Arc::clone(&lock(&shared.setup));
+    keep_fixed_sections(&old.config, &mut setup.config);
     let pipeline = setup.pipeline()?;
     let maker = EventMaker::new(&setup, &pipeline);
-    let old = Arc::clone(&lock(&shared.setup));
-    for section in fixed_sections_that_differ(&old.config, &setup.config) {
-        log::warn!("[{section}] has changed, which takes effect at the next start");
-    }
+    lengthen_watchdog(setup.camera_request().timeout);
     let camera_differs = old.config.camera != setup.config.camera;
-    *lock(&shared.setup) = Arc::new(setup);
-    *lock(&shared.successor) = Some(Successor { pipeline, maker });
+    let (done, outcome) = channel();
+    *lock(&shared.successor) = Some(Successor {
+        setup: Arc::new(setup),
+        pipeline,
+        maker,
+        done,
+    });
+    outcome.recv_timeout(TAKE_OVER).unwrap_or_else(|_| {
+        lock(&shared.successor).take();
+        Err(anyhow!("the thread that looks at frames does not answer"))
+    })?;
     if camera_differs {
         shared.stop.reopen();
     }
     Ok(())
 }
 
-/// Sections that are read at the start only.
-fn fixed_sections_that_differ(old: &Config, new: &Config) -> Vec<&'static str> {
-    let differ = [
-        ("device", old.device != new.device),
-        ("mqtt", old.mqtt != new.mqtt),
-        ("commands", old.commands != new.commands),
-        ("store", old.store != new.store),
-        ("door", old.door != new.door),
-    ];
-    differ
-        .into_iter()
-        .filter_map(|(section, differs)| differs.then_some(section))
-        .collect()
+/// Puts back the sections that are read at the start only.
+fn keep_fixed_sections(old: &Config, new: &mut Config) {
+    fn keep<T: Clone + PartialEq>(section: &str, old: &T, new: &mut T) {
+        if old != new {
+            log::warn!("[{section}] has changed, which takes effect at the next start");
+            new.clone_from(old);
+        }
+    }
+    keep("device", &old.device, &mut new.device);
+    keep("mqtt", &old.mqtt, &mut new.mqtt);
+    keep("commands", &old.commands, &mut new.commands);
+    keep("store", &old.store, &mut new.store);
+    keep("door", &old.door, &mut new.door);
 }

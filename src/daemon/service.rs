@@ -56,7 +56,7 @@ impl Service {
     /// Says that the daemon is ready, and then what becomes of it.
     pub(super) async fn tend(self) {
         tell(&[NotifyState::Ready]);
-        self.lengthen_watchdog();
+        lengthen_watchdog(self.timeout);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut life = Life::default();
@@ -71,15 +71,6 @@ impl Service {
                 tell(&[NotifyState::Status(&status)]);
                 told = status;
             }
-        }
-    }
-
-    /// A camera that may take long must not look like a daemon that hangs.
-    fn lengthen_watchdog(&self) {
-        let needed = self.timeout + SLACK;
-        if sd_notify::watchdog_enabled().is_some_and(|allowed| allowed < needed) {
-            let micros = u32::try_from(needed.as_micros()).unwrap_or(u32::MAX);
-            tell(&[NotifyState::WatchdogUsec(micros)]);
         }
     }
 
@@ -120,6 +111,15 @@ impl Life {
             *self = Self { capture, vision };
         }
         moved
+    }
+}
+
+/// A camera that may be waited for as long as `timeout` must not look like a daemon that hangs.
+pub(super) fn lengthen_watchdog(timeout: Duration) {
+    let needed = timeout + SLACK;
+    if sd_notify::watchdog_enabled().is_some_and(|allowed| allowed < needed) {
+        let micros = u32::try_from(needed.as_micros()).unwrap_or(u32::MAX);
+        tell(&[NotifyState::WatchdogUsec(micros)]);
     }
 }
 

@@ -14,7 +14,7 @@ use super::wishes::Wished;
 use super::{Shared, lock};
 use crate::camera::{Latest, Progress, Taken};
 use crate::config::SourceKind;
-use crate::image::Frame;
+use crate::image::{Frame, ImageError};
 use crate::pipeline::{Pipeline, Step, StepError, Timings};
 
 /// How often the gallery is looked at for changes, and the state is told.
@@ -39,6 +39,10 @@ pub(super) struct Vision {
     /// The gallery's revision in the store when it was read.
     revision: Option<u64>,
     bad_frames: u32,
+    /// Since when there have been no others, or it was last done something about that.
+    bad_since: Option<Instant>,
+    /// Words about the camera, while it gives nothing but bad frames.
+    blind: Option<String>,
     frames: u32,
     since: Instant,
     pruned: Option<Instant>,
@@ -65,6 +69,8 @@ impl Vision {
             wished,
             revision: None,
             bad_frames: 0,
+            bad_since: None,
+            blind: None,
             frames: 0,
             since: Instant::now(),
             pruned: None,
@@ -133,17 +139,17 @@ impl Vision {
     fn succeed(&mut self, next: Successor) {
         let old = std::mem::replace(&mut self.pipeline, next.pipeline);
         let revision = self.revision.take();
-        match self.reload() {
-            Ok(()) => {
-                self.pipeline.succeed(old);
-                *lock(&self.shared.maker) = next.maker;
-                self.guard.follow(&self.pipeline);
-            }
-            Err(error) => {
-                log::error!("the pipeline stays as it was, without a gallery: {error:#}");
-                (self.pipeline, self.revision) = (old, revision);
-            }
+        let outcome = self.reload();
+        if outcome.is_ok() {
+            self.pipeline.succeed(old);
+            *lock(&self.shared.setup) = next.setup;
+            *lock(&self.shared.maker) = next.maker;
+            self.guard.follow(&self.pipeline);
+        } else {
+            (self.pipeline, self.revision) = (old, revision);
         }
+        // Whoever asked may have gone.
+        let _ = next.done.send(outcome.context("the gallery"));
     }
 
     fn frame(&mut self, frame: &Frame) -> Result<(), StepError> {
@@ -151,7 +157,7 @@ impl Vision {
         self.guard.prepare(&mut self.pipeline);
         match self.pipeline.step(frame) {
             Ok(step) => {
-                self.bad_frames = 0;
+                self.see();
                 self.frames += 1;
                 self.timings = step.timings;
                 let Timings {
@@ -187,10 +193,37 @@ impl Vision {
                     log::warn!("frame {} is skipped: {error}", frame.sequence);
                 }
                 self.bad_frames += 1;
+                self.see_nothing(&error);
                 Ok(())
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// A frame could be looked at.
+    fn see(&mut self) {
+        (self.bad_frames, self.bad_since) = (0, None);
+        if let Some(words) = self.blind.take() {
+            log::info!("the frames of the {words} can be read again");
+            self.shared
+                .tell_camera("ok", words, Some("camera_recovered"));
+        }
+    }
+
+    /// A frame could not be looked at. A camera that gives no others is as good as lost.
+    fn see_nothing(&mut self, error: &ImageError) {
+        let timeout = lock(&self.shared.setup).camera_request().timeout;
+        if self.bad_since.get_or_insert_with(Instant::now).elapsed() < timeout {
+            return;
+        }
+        self.bad_since = None;
+        if self.blind.is_none() {
+            log::warn!("camera lost: its frames cannot be read: {error}");
+            let words = format!("no camera (its frames cannot be read: {error})");
+            let lost = Some("camera_lost");
+            self.blind = Some(self.shared.tell_camera("gone", words, lost));
+        }
+        self.shared.stop.reopen();
     }
 
     /// No frame has come for a while.
@@ -236,9 +269,10 @@ impl Vision {
         });
     }
 
-    /// Drops old events from the audit trail, on the word of a clock that was set alone.
+    /// Drops old events from the audit trail, on the word of a clock that is right alone.
     fn prune(&mut self) {
-        if !clock_synced() || self.pruned.is_some_and(|at| at.elapsed() < PRUNING) {
+        let trusted = lock(&self.shared.setup).config.access.trust_clock;
+        if !clock_synced(trusted) || self.pruned.is_some_and(|at| at.elapsed() < PRUNING) {
             return;
         }
         self.pruned = Some(Instant::now());

@@ -7,6 +7,11 @@ use super::PixelFormat;
 /// Pixels of the largest image that is decoded: a bound on memory, above any phone's photograph.
 pub(super) const MAX_PIXELS: usize = 48_000_000;
 
+impl ImageError {
+    /// The same for whoever reads images of other kinds.
+    pub(crate) const MAX_PIXELS: usize = MAX_PIXELS;
+}
+
 /// Why an image is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {

@@ -96,6 +96,24 @@ fn frames_come_in_order_and_time() {
 }
 
 #[test]
+fn a_replay_starts_when_it_is_told() {
+    let dir = folder(&[("a.jpg", &jpeg(1))]);
+    for pace in [Pace::Fast, Pace::RealTime] {
+        let request = ReplayRequest {
+            pace,
+            fps: 1000,
+            repeat: true,
+            ..ReplayRequest::new(dir.path())
+        };
+        let mut replay = Replay::open(request).unwrap();
+        // The pace counts from the start, or this would take an hour.
+        replay.start_at(Duration::from_secs(3600));
+        let expected = "0@3600000:1 1@3600001:1 2@3600002:1";
+        assert_eq!(frames(&mut replay, 3), expected, "{pace:?}");
+    }
+}
+
+#[test]
 fn jpeg_is_passed_on_undecoded_and_the_rest_as_rgb() {
     let (a, c) = (jpeg(2), encoded(ImageFormat::WebP, 3));
     let dir = folder(&[("a.jpg", &a), ("c.webp", &c)]);

@@ -158,12 +158,13 @@ fn time(runs: u32, mut work: impl FnMut() -> Result<()>) -> Result<Times> {
 }
 
 /// The image as a camera gives it, in BT.601 limited range; the colour of each left pixel serves
-/// its right neighbour too.
+/// its right neighbour too. A row of odd width ends in half a pair more.
 fn yuyv(image: &RgbImage) -> Result<Frame> {
     let luma = |[r, g, b]: [i32; 3]| ((66 * r + 129 * g + 25 * b + 128) >> 8) + 16;
     let byte = |value: i32| value.clamp(0, 255).to_le_bytes()[0];
     let mut bytes = Vec::with_capacity(image.pixels().len());
-    for pair in image.pixels().chunks(6) {
+    let rows = image.pixels().chunks(3 * image.width());
+    for pair in rows.flat_map(|row| row.chunks(6)) {
         let pixel =
             |at: usize| [0, 1, 2].map(|c| i32::from(pair[(at + c).min(pair.len() - 3 + c)]));
         let [r, g, b] = pixel(0);
@@ -205,4 +206,23 @@ fn resident_mib() -> Option<f64> {
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib / 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::decode;
+
+    #[test]
+    fn rows_of_odd_width_keep_their_pixels() {
+        let greys = [0, 50, 100, 150, 200, 250u8];
+        let pixels = greys.iter().flat_map(|&grey| [grey; 3]).collect();
+        let frame = yuyv(&RgbImage::from_pixels(3, 2, pixels)).unwrap();
+        let mut back = RgbImage::default();
+        decode(&frame, &mut back).unwrap();
+        let found = back.pixels().iter().step_by(3);
+        for (found, grey) in found.zip(greys) {
+            assert!(found.abs_diff(grey) <= 2, "{:?}", back.pixels());
+        }
+    }
 }

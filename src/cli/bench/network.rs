@@ -11,6 +11,7 @@ use crate::image::RgbImage;
 use crate::inference::{Channels, InputSpec, Network};
 
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(super) struct Args {
     /// Time this ONNX network instead, on RGB pixels scaled to -1..1.
     #[arg(long, value_name = "FILE")]

@@ -25,15 +25,20 @@ impl EventSink for Nowhere {
     }
 }
 
+/// A panic shuts every door of the process, so there is one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
 struct Stage {
     door: Door,
     words: mpsc::Receiver<LockWord>,
     shared: Arc<Shared>,
     ended: Arc<Notify>,
     _claims: Receiver<Claimed>,
+    _alone: std::sync::MutexGuard<'static, ()>,
 }
 
 fn stage(folder: &std::path::Path, pulse: &str) -> Stage {
+    let alone = lock(&ALONE);
     let path = folder.join("door.toml");
     let rule = "[[access.rule]]\nname = \"all\"\nsubjects = [\"*\"]\n";
     let door = format!("[door]\nmqtt_lock = true\npulse_s = {pulse}\n");
@@ -48,6 +53,7 @@ fn stage(folder: &std::path::Path, pulse: &str) -> Stage {
         maker: Mutex::new(maker),
         setup: Mutex::new(Arc::clone(&setup)),
         successor: Mutex::default(),
+        reloading: Mutex::default(),
         words: Mutex::new(Words::default()),
         stop: Stop::new(),
         panicked: AtomicBool::new(false),
@@ -61,6 +67,7 @@ fn stage(folder: &std::path::Path, pulse: &str) -> Stage {
         shared,
         ended,
         _claims: claims,
+        _alone: alone,
     }
 }
 
@@ -93,7 +100,7 @@ fn commands_move_the_door_and_are_events() {
     control.release("a test").unwrap();
     control.open("a test").unwrap();
     stage.expect(LockAction::Open);
-    control.claim("ada", Duration::from_secs(1)).unwrap();
+    control.claim("ada").unwrap();
     stage.door.stop().unwrap();
     stage.expect(LockAction::Shut);
     assert_eq!(control.open("a test").unwrap_err().word(), "stopping");
@@ -150,4 +157,33 @@ fn a_held_door_is_held_after_a_restart() {
     stage.door.stop().unwrap();
     stage.expect(LockAction::Shut);
     assert!(stage.words.try_recv().is_err());
+}
+
+#[test]
+fn the_strike_waits_for_no_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = stage(folder.path(), "0.1");
+    let control = stage.door.control();
+    stage.expect(LockAction::Shut);
+    let shared = Arc::clone(&stage.shared);
+    let busy = lock(&shared.store);
+    control.open_on(Instant::now().checked_sub(Duration::from_secs(3)).unwrap());
+    control.open_on(Instant::now());
+    stage.expect(LockAction::Open);
+    stage.expect(LockAction::Shut);
+    drop(busy);
+    stage.door.stop().unwrap();
+    assert_eq!(stage.reasons(), ["grant_too_old"]);
+}
+
+#[test]
+fn a_panic_that_is_caught_where_a_camera_is_asked_shuts_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = stage(folder.path(), LONG);
+    let control = stage.door.control();
+    stage.expect(LockAction::Shut);
+    assert!(camera::caught(|| panic!("an odd driver")).is_err());
+    control.open("a test").unwrap();
+    stage.expect(LockAction::Open);
+    assert!(!stage.shared.panicked.load(Ordering::SeqCst));
 }
