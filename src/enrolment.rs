@@ -1,5 +1,5 @@
-//! What makes faces into the templates of one person: they have to be good, show one person, and
-//! be nobody else's.
+//! What makes faces into the templates of one person: they have to be good, show one person, be
+//! like what is known of that person, and be nobody else's.
 //!
 //! It takes no pictures and stores nothing; the command line and the daemon bring the faces.
 
@@ -50,6 +50,18 @@ pub enum EnrolmentError {
         /// How alike they are.
         similarity: f32,
         /// From where on they are the same.
+        threshold: f32,
+    },
+    /// Somebody of this name is enrolled who looks different.
+    #[error(
+        "{subject} is enrolled already and looks different (similarity {similarity:.3}, threshold {threshold:.3})"
+    )]
+    Unlike {
+        /// That name.
+        subject: String,
+        /// How alike they are.
+        similarity: f32,
+        /// How alike they would have to be.
         threshold: f32,
     },
     /// The gallery is of another model.
@@ -110,11 +122,11 @@ pub fn one_person(templates: &[Template], gallery: &Gallery) -> Result<(), Enrol
     Ok(())
 }
 
-/// Whether the templates are nobody's but `subject`'s.
+/// Whether the templates are `subject`'s, as far as that is known, and nobody else's.
 ///
 /// # Errors
-/// [`EnrolmentError::Known`].
-pub fn nobody_else(
+/// [`EnrolmentError::Known`] and [`EnrolmentError::Unlike`].
+pub fn belong_to(
     templates: &[Template],
     subject: &str,
     gallery: &Gallery,
@@ -126,6 +138,14 @@ pub fn nobody_else(
                 subject: other.subject.to_string(),
                 similarity: other.similarity,
                 threshold: found.threshold,
+            });
+        }
+        let own = gallery.compare(template, subject)?;
+        if let Some(unlike) = own.filter(|own| !own.is_accepted()) {
+            return Err(EnrolmentError::Unlike {
+                subject: subject.to_owned(),
+                similarity: unlike.similarity,
+                threshold: unlike.threshold,
             });
         }
     }

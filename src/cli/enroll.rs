@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::photos::only_face_of;
 use super::{Context, progress};
-use crate::enrolment::{BestFaces, EnrolmentError, good_enough, nobody_else, one_person};
+use crate::enrolment::{BestFaces, EnrolmentError, belong_to, good_enough, one_person};
 use crate::face::{Embedding, FaceExtractor, QualityLimits};
 use crate::gallery::Template;
 use crate::image::{RgbImage, decode};
@@ -32,7 +32,8 @@ pub(super) struct Args {
     /// Good frames to choose the best from, with --camera.
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=1000))]
     frames: u64,
-    /// Enrol in spite of a poor photo or of the same face under another name.
+    /// Enrol in spite of a poor photo, of the same face under another name, or of another face
+    /// under the same name.
     #[arg(long)]
     force: bool,
 }
@@ -55,9 +56,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         .collect();
     if !args.force {
         one_person(&templates, &gallery).map_err(|error| not_alike(error, args))?;
-        nobody_else(&templates, subject.as_str(), &gallery).map_err(|error| {
-            anyhow!("{error}; remove that entry, or use --force if they are two people")
-        })?;
+        belong_to(&templates, subject.as_str(), &gallery).map_err(in_the_way)?;
     }
     let source = if args.camera { "camera" } else { "photo" };
     let enrolled = store.enrol(&subject, &templates, source, Timestamp::now())?;
@@ -134,6 +133,19 @@ fn from_camera(
     }
     bar.finish_and_clear();
     Ok(faces.best()?)
+}
+
+/// Says what to do about what the gallery holds already.
+fn in_the_way(error: EnrolmentError) -> anyhow::Error {
+    match error {
+        EnrolmentError::Known { .. } => {
+            anyhow!("{error}; remove that entry, or use --force if they are two people")
+        }
+        EnrolmentError::Unlike { .. } => {
+            anyhow!("{error}; take another name, or use --force if it is the same person")
+        }
+        _ => error.into(),
+    }
 }
 
 /// Names the pictures that do not show one person.

@@ -13,7 +13,7 @@ use super::reload::{Load, reload};
 use super::wishes::{Unfulfilled, Wishes};
 use super::{Shared, lock};
 use crate::command::Action;
-use crate::enrolment::{BestFaces, EnrolmentError, good_enough, nobody_else, one_person};
+use crate::enrolment::{BestFaces, EnrolmentError, belong_to, good_enough, one_person};
 use crate::face::{Embedding, FaceExtractor, QualityLimits};
 use crate::gallery::Template;
 use crate::image::{decode_photo, encode_jpeg};
@@ -150,7 +150,7 @@ impl Executor {
             .map(|e| Template::new(e, id.clone()))
             .collect();
         one_person(&new, &gallery)?;
-        nobody_else(&new, subject.as_str(), &gallery)?;
+        belong_to(&new, subject.as_str(), &gallery)?;
         let enrolled = lock(&self.shared.store).enrol(&subject, &new, source, Timestamp::now())?;
         Ok(done(
             format!("{subject}: {} templates", enrolled.templates),
@@ -243,6 +243,7 @@ impl From<EnrolmentError> for Failure {
             EnrolmentError::TooFew { .. } => "too_few_faces",
             EnrolmentError::TwoPeople { .. } => "two_people",
             EnrolmentError::Known { .. } => "known_already",
+            EnrolmentError::Unlike { .. } => "looks_different",
             EnrolmentError::Mismatch(_) => "model_failed",
         };
         Self::new(word, &error.to_string())
