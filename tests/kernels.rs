@@ -99,9 +99,9 @@ impl Case {
         let most = if window.taps() * shape.channels > 400 {
             3e-3
         } else {
-            1.0
+            1.999
         };
-        let size = random.one_of(&[1e-5, 1e-3, 3e-2, 1.0f64]).min(most);
+        let size = random.one_of(&[1e-9, 1e-5, 1e-3, 3e-2, 1.0, 2.0f64]);
         let zero_point = random.one_of(&[-128, -7, 0, 5, 127]);
         let pick = random.below(4);
         let slopes = |random: &mut Random| f32::from(random.byte()) / 64.0;
@@ -112,7 +112,9 @@ impl Case {
             bias: (0..outputs)
                 .map(|_| i32::from(random.byte()) * 99)
                 .collect(),
-            scale: (0..outputs).map(|_| size * (0.1 + random.real())).collect(),
+            scale: (0..outputs)
+                .map(|_| (size * (0.1 + random.real())).min(most))
+                .collect(),
             slope: (pick < 2).then(|| (0..outputs).map(|_| slopes(random)).collect()),
             zero_point,
             range: random.one_of(&[(-128, 127), (zero_point, 127), (-100, 99)]),
@@ -123,22 +125,40 @@ impl Case {
         }
     }
 
-    fn requant(&self) -> Requant {
-        Requant::new(&Epilogue {
+    /// Lets the biases, at times, reach as far as those do that fit sums of so many products.
+    fn reach(&mut self, random: &mut Random, products: usize) {
+        if random.below(3) > 0 {
+            return;
+        }
+        let sums = 255 * 127 * i32::try_from(products).expect("a small layer");
+        for (bias, &scale) in self.bias.iter_mut().zip(&self.scale) {
+            let limit = if scale < 1.0 / 64.0 { 1 << 30 } else { 1 << 24 };
+            let most = limit - sums - 1;
+            *bias = random.one_of(&[-most, most]);
+        }
+    }
+
+    /// For sums of so many products.
+    fn requant(&self, products: usize) -> Requant {
+        let epilogue = Epilogue {
             bias: &self.bias,
             scale: &self.scale,
             slope: self.slope.as_deref(),
             zero_point: self.zero_point,
             range: self.range,
             residual: self.residual,
-        })
+        };
+        assert!(epilogue.fits(products), "a layer as networks have");
+        Requant::new(&epilogue)
     }
 }
 
 fn check_dense(kernels: Kernels, seed: u64) -> Result<usize, String> {
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    let case = Case::random(&mut random);
+    let mut case = Case::random(&mut random);
     let (shape, window) = (case.shape, case.window);
+    let products = window.taps() * shape.channels;
+    case.reach(&mut random, products);
     let weights = random.bytes(case.outputs * window.taps() * shape.channels, -127);
     let input = random.bytes(shape.volume(), -128);
     let zero = random.byte();
@@ -148,7 +168,8 @@ fn check_dense(kernels: Kernels, seed: u64) -> Result<usize, String> {
         .map(|_| random.bytes(height * width * case.outputs, -128));
     let run = |kernels: Kernels| {
         let isa = kernels.isa();
-        let layer = Dense::new(isa, window, shape.channels, &weights, zero, case.requant());
+        let requant = case.requant(products);
+        let layer = Dense::new(isa, window, shape.channels, &weights, zero, requant);
         let mut output = vec![99; height * width * case.outputs];
         let mut scratch = Scratch::default();
         kernels.dense(
@@ -170,13 +191,15 @@ fn check_dense(kernels: Kernels, seed: u64) -> Result<usize, String> {
 
 fn check_head(kernels: Kernels, seed: u64) -> Result<usize, String> {
     let mut random = Random(seed.wrapping_mul(0x9FB2_1C65_1E98_DF25) | 1);
+    let mut case = Case::random(&mut random);
+    case.reach(&mut random, case.window.taps() * case.shape.channels);
     let Case {
         shape,
         window,
         outputs,
         bias,
         ..
-    } = Case::random(&mut random);
+    } = case;
     let weights = random.bytes(outputs * window.taps() * shape.channels, -127);
     let input = random.bytes(shape.volume(), -128);
     let zero = random.byte();
@@ -219,6 +242,7 @@ fn check_depthwise(kernels: Kernels, seed: u64) -> Result<usize, String> {
         case.shape.width = 3 + random.below(9);
     }
     let (shape, window) = (case.shape, case.window);
+    case.reach(&mut random, window.taps());
     let weights = random.bytes(window.taps() * shape.channels, -127);
     let input = random.bytes(shape.volume(), -128);
     let zero = random.byte();
@@ -227,7 +251,8 @@ fn check_depthwise(kernels: Kernels, seed: u64) -> Result<usize, String> {
         .residual
         .map(|_| random.bytes(height * width * case.outputs, -128));
     let run = |kernels: Kernels| {
-        let layer = Depthwise::new(kernels.isa(), window, &weights, zero, case.requant());
+        let requant = case.requant(window.taps());
+        let layer = Depthwise::new(kernels.isa(), window, &weights, zero, requant);
         let mut output = vec![99; height * width * case.outputs];
         let mut scratch = Scratch::default();
         kernels.depthwise(

@@ -48,7 +48,7 @@ pub use isa::Isa;
 pub use layer::{Dense, Depthwise};
 pub use pool::{Sum, max_pool, upsample_add};
 pub use quantise::quantise;
-pub use requant::{Epilogue, LANES, Requant, Residual};
+pub use requant::{Epilogue, LANES, Requant, Residual, holds};
 
 /// Memory that kernels reuse from call to call.
 #[derive(Debug, Default)]

@@ -24,7 +24,26 @@ pub const LANES: usize = 16;
 const FRACTION: i32 = 5;
 
 /// Magnitude below which a sum can be shifted as far to the left as any is.
-const MOST: i64 = 1 << 24;
+const MOST: f64 = (1 << 24) as f64;
+
+/// Magnitude below which a sum, its bias included, has room in 32 bits for the half that rounds it, which
+/// is 2^29 at most.
+const WIDEST: f64 = (1 << 30) as f64;
+
+/// Least scale whose sums may be shifted to the left.
+const COARSE: f64 = 1.0 / 64.0;
+
+/// Greatest magnitude of a sum of `products` products of bytes, less their zero point, and its bias.
+#[expect(clippy::cast_precision_loss, reason = "far beyond every limit")]
+fn magnitude(products: usize, bias: f64) -> f64 {
+    255.0 * 127.0 * products as f64 + bias.abs()
+}
+
+/// Whether sums of `products` products of bytes and `bias`, which is in units of the sum, stay in 32 bits
+/// wherever they go.
+pub fn holds(products: usize, bias: f64) -> bool {
+    magnitude(products, bias) < WIDEST
+}
 
 /// What a layer does to its sums, in real numbers.
 #[derive(Debug, Clone, Copy)]
@@ -59,10 +78,9 @@ impl Epilogue<'_> {
     /// it. What a network has learnt fits, but for a slope now and then, which is brought into the range
     /// when the network is quantised.
     pub fn fits(&self, products: usize) -> bool {
-        let most = 255 * 127 * i64::try_from(products).unwrap_or(MOST);
-        let fine = |(&scale, &bias): (&f64, &i32)| {
-            (0.0..1.0 / 64.0).contains(&scale)
-                || (0.0..2.0).contains(&scale) && i64::from(bias).abs() + most < MOST
+        let fine = |(scale, &bias): (&f64, &i32)| {
+            let most = if *scale < COARSE { WIDEST } else { MOST };
+            (0.0..2.0).contains(scale) && magnitude(products, bias.into()) < most
         };
         self.scale.iter().zip(self.bias).all(fine)
             && self
@@ -172,11 +190,6 @@ impl Requant {
     /// Output channels.
     pub fn channels(&self) -> usize {
         self.channels
-    }
-
-    /// Whether a residual is added.
-    pub fn has_residual(&self) -> bool {
-        self.residual.is_some()
     }
 
     /// The output for the sum `sum` of channel `c`: the definition. `residual` is ignored when
@@ -308,6 +321,49 @@ mod tests {
             let sum = (steps / scale).clamp(-2e6, 2e6);
             #[expect(clippy::cast_possible_truncation, reason = "clamped")]
             check(scale, slope, zero_point, sum as i32);
+        }
+    }
+
+    /// Of one product, whose magnitude is 32385 at most.
+    fn fits(bias: i32, scale: f64) -> bool {
+        let epilogue = Epilogue {
+            bias: &[bias],
+            scale: &[scale],
+            slope: None,
+            zero_point: 0,
+            range: (-128, 127),
+            residual: None,
+        };
+        epilogue.fits(1)
+    }
+
+    #[test]
+    fn a_bias_leaves_room_for_the_sum() {
+        for (scale, limit) in [(1.0, 1 << 24), (1.0 / 64.0, 1 << 24), (0.01, 1 << 30)] {
+            let most = limit - 32385;
+            assert!(fits(most - 1, scale) && fits(1 - most, scale));
+            assert!(!fits(most, scale) && !fits(-most, scale));
+        }
+        assert!(!fits(i32::MIN, 1e-9) && !fits(0, 2.0) && !fits(0, -0.1));
+        assert!(!holds(1, f64::INFINITY) && !holds(1, f64::NAN));
+    }
+
+    #[test]
+    fn the_largest_bias_that_fits_keeps_its_sign() {
+        // The smaller scale brings the greatest half that rounds.
+        for (exponent, expected) in [(-24, 64), (-36, 0)] {
+            for sign in [1, -1] {
+                let requant = Requant::new(&Epilogue {
+                    bias: &[sign * ((1 << 30) - 32386)],
+                    scale: &[f64::powi(2.0, exponent)],
+                    slope: None,
+                    zero_point: 0,
+                    range: (-128, 127),
+                    residual: None,
+                });
+                let got = i32::from(requant.apply(0, sign * 32385, 0));
+                assert_eq!(got, sign * expected, "2^{exponent}");
+            }
         }
     }
 

@@ -174,6 +174,7 @@ pub(super) unsafe fn dense<T: Tile, const SELECT: bool, const RESIDUAL: bool>(
     let blocks = layer.requant.tables.len();
     let depth = layer.depth;
     let count = output.len() / outputs;
+    assert!(depth > 0, "a row holds values");
     assert!(count > 0 && rows.len() == count * depth && output.len() == count * outputs);
     assert!(blocks == outputs.div_ceil(LANES) && layer.weights.len() == blocks * LANES * depth);
     assert!(layer.start.len().is_multiple_of(blocks * LANES));
@@ -240,6 +241,7 @@ pub(super) unsafe fn sums<T: Tile>(
     panel: &mut Vec<i8>,
 ) {
     let depth = layer.depth;
+    assert!(depth > 0, "a row holds values");
     let count = rows.len() / depth;
     let blocks = layer.requant.tables.len();
     let stride = blocks * LANES;
@@ -261,6 +263,43 @@ pub(super) unsafe fn sums<T: Tile>(
                 let sums = T::sums(panel.as_ptr(), depth, weights, start);
                 T::store(sums, output.as_mut_ptr().add(block * LANES), stride);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::catch_unwind;
+
+    use crate::kernels::{Dense, Epilogue, Head, Isa, Kernels, Requant, Scratch, Shape, Window};
+
+    #[test]
+    fn rows_without_values_are_refused() {
+        let shape = Shape {
+            height: 1,
+            width: 1,
+            channels: 0,
+        };
+        let epilogue = Epilogue {
+            bias: &[1],
+            scale: &[1.0],
+            slope: None,
+            zero_point: 0,
+            range: (-128, 127),
+            residual: None,
+        };
+        let vectors = Isa::ALL.into_iter().filter(|&isa| isa != Isa::Scalar);
+        for kernels in vectors.filter_map(Kernels::new) {
+            let isa = kernels.isa();
+            let dense = Dense::new(isa, Window::POINT, 0, &[], 0, Requant::new(&epilogue));
+            let head = Head::new(isa, Window::POINT, 0, &[], 0, (&[1], vec![1.0]), false);
+            let run = || {
+                let scratch = &mut Scratch::default();
+                kernels.dense(&dense, &[], shape, None, &mut [0], scratch);
+            };
+            assert!(catch_unwind(run).is_err(), "{isa}: dense");
+            let run = || kernels.head(&head, &[], shape, &mut [0.0], &mut Scratch::default());
+            assert!(catch_unwind(run).is_err(), "{isa}: head");
         }
     }
 }

@@ -29,6 +29,25 @@ impl Encoding {
             .round_ties_even()
             .clamp(-128.0, 127.0) as i8
     }
+
+    /// Least and greatest real number that has a quantised form.
+    pub(super) fn range(self) -> (f64, f64) {
+        let real = |byte: i8| (f64::from(byte) - f64::from(self.zero)) * self.scale;
+        (real(i8::MIN), real(i8::MAX))
+    }
+
+    /// Whether every number of `other` has a quantised form, but for the rounding.
+    pub(super) fn holds(self, other: Encoding) -> bool {
+        let ((low, high), (least, greatest)) = (self.range(), other.range());
+        let half = 0.5 * self.scale;
+        low - half <= least && greatest <= high + half
+    }
+
+    /// Whether zero lies so far from both ends that they are taken to cut off outliers and not to be an
+    /// activation that the exporter folded.
+    pub(super) fn surrounds_zero(self) -> bool {
+        (-119..120).contains(&self.zero)
+    }
 }
 
 /// What `node` quantises to, if it quantises.
@@ -65,24 +84,38 @@ pub(super) fn dequantizer(model: &TypedModel, node: &TypedNode) -> TractResult<O
     }))
 }
 
-/// The bytes behind `outlet`, if it dequantises some.
+/// The bytes behind `outlet` and what they stand for, if it is what was quantised to them.
+fn pair(model: &TypedModel, outlet: OutletId) -> TractResult<Option<(OutletId, Encoding)>> {
+    let dequantize = model.node(outlet.node);
+    let Some(encoding) = dequantizer(model, dequantize)? else {
+        return Ok(None);
+    };
+    let bytes = dequantize.inputs[0];
+    rule_if!(quantizer(model.node(bytes.node)).is_some_and(|q| q.same(encoding)));
+    Ok(Some((bytes, encoding)))
+}
+
+/// The bytes behind `outlet`, if it is what was quantised to them: bytes that are taken for other
+/// numbers than they were made of are left to tract.
 pub(super) fn dequantized(model: &TypedModel, outlet: OutletId) -> TractResult<Option<OutletId>> {
-    let node = model.node(outlet.node);
-    Ok(dequantizer(model, node)?.map(|_| node.inputs[0]))
+    Ok(pair(model, outlet)?.map(|(bytes, _)| bytes))
 }
 
 /// Passes a quantisation and dequantisation that only one reader sees: rounding between the parts
-/// of a layer gains nothing. Such a pair still limits the range; `None` where that limit does
-/// more than to cut off outliers, except at zero, where it is a ReLU that the exporter folded.
-pub(super) fn peel(model: &TypedModel, outlet: OutletId) -> TractResult<Option<(OutletId, bool)>> {
+/// of a layer gains nothing. Such a pair, given beside what was quantised, still limits the range: an
+/// exporter leaves nothing else of a ReLU or a Clip.
+pub(super) fn peel(
+    model: &TypedModel,
+    outlet: OutletId,
+) -> TractResult<Option<(OutletId, Option<Encoding>)>> {
     let dequantize = model.node(outlet.node);
-    let Some(encoding) = dequantizer(model, dequantize)? else {
-        return Ok(Some((outlet, false)));
+    if dequantizer(model, dequantize)?.is_none() {
+        return Ok(Some((outlet, None)));
+    }
+    let Some((bytes, encoding)) = pair(model, outlet)? else {
+        return Ok(None);
     };
-    let quantize = model.node(dequantize.inputs[0].node);
-    rule_if!(quantizer(quantize).is_some_and(|q| q.same(encoding)));
-    rule_if!(model.single_succ(quantize.id)?.is_some());
+    rule_if!(model.single_succ(bytes.node)?.is_some());
     rule_if!(model.single_succ(dequantize.id)?.is_some());
-    rule_if!(encoding.zero < 120 && (encoding.zero > -120 || encoding.zero == -128));
-    Ok(Some((quantize.inputs[0], encoding.zero == -128)))
+    Ok(Some((model.node(bytes.node).inputs[0], Some(encoding))))
 }

@@ -3,7 +3,7 @@
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 
-use super::encoding::peel;
+use super::encoding::{dequantizer, peel};
 use super::pattern::constant;
 
 /// What `outlet` is an enlargement of, each pixel to a square of that many, if it is one.
@@ -11,12 +11,16 @@ pub(super) fn enlarged(
     model: &TypedModel,
     outlet: OutletId,
 ) -> TractResult<Option<(OutletId, usize)>> {
-    let Some((outlet, _)) = peel(model, outlet)? else {
+    let Some((outlet, pair)) = peel(model, outlet)? else {
         return Ok(None);
     };
     let node = model.node(outlet.node);
     rule_if!(node.op.name() == "Resize");
     let input = node.inputs[0];
+    let Some(encoding) = dequantizer(model, model.node(input.node))? else {
+        return Ok(None);
+    };
+    rule_if!(pair.is_none_or(|pair| pair.holds(encoding)));
     let before = model
         .outlet_fact(input)?
         .shape

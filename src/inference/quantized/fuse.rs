@@ -9,9 +9,9 @@ use super::encoding::{Encoding, dequantized};
 use super::enlarge::enlarged;
 use super::ops::{Kernel, Quantized};
 use super::pattern::{self, Layer, Linear};
-use super::translate::{Bytes, Translator};
+use super::translate::{Bytes, Translator, image_shape};
 use super::weights;
-use crate::kernels::{Dense, Depthwise, Epilogue, Requant, Residual, Shape, Sum, Window};
+use crate::kernels::{self, Dense, Depthwise, Epilogue, Requant, Residual, Shape, Sum, Window};
 
 /// The linear part of a layer in integers.
 pub(super) struct Integers {
@@ -39,7 +39,7 @@ impl Translator<'_> {
             return Ok(bytes.filter(|b| b.encoding.same(encoding)));
         }
         if let Some(op) = node.op_as::<AxisOp>() {
-            // All but moves keep the order of the values, which is all that readers rely on.
+            // All but moves keep the order of the values; whoever reads an image looks at its shape.
             rule_if!(!matches!(op, AxisOp::Move(..)));
             return self.quantized(name, node.inputs[0], encoding);
         }
@@ -47,19 +47,23 @@ impl Translator<'_> {
             let op = op.clone();
             rule_if!(op.with_index_outputs.is_none());
             let inner = node.inputs[0];
+            let Some(shape) = image_shape(self.old.outlet_fact(inner)?) else {
+                return Ok(None);
+            };
+            let Some(window) = window(&op.pool_spec, shape) else {
+                return Ok(None);
+            };
             let Some(input) = self.quantized(&format!("{name}.pool"), inner, encoding)? else {
                 return Ok(None);
             };
-            let Some(window) = window(&op.pool_spec, input.shape) else {
-                return Ok(None);
-            };
-            let channels = input.shape.channels;
+            rule_if!(input.shape == shape);
+            let channels = shape.channels;
             let kernel = Kernel::MaxPool(window);
             return self.wire(
                 name,
                 kernel,
                 &[input],
-                window.output(input.shape),
+                window.output(shape),
                 channels,
                 encoding,
             );
@@ -93,7 +97,7 @@ impl Translator<'_> {
             let Some(inner) = dequantized(self.old, term)? else {
                 return Ok(None);
             };
-            let Some(bytes) = self.bytes(inner)? else {
+            let Some(bytes) = self.image(inner)? else {
                 return Ok(None);
             };
             terms.push(bytes);
@@ -129,13 +133,18 @@ impl Translator<'_> {
         )
     }
 
-    /// The linear part of a layer in integers.
+    /// The linear part of a layer in integers; `None` also where a bias is too large for them.
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "a bias that does not fit saturates"
+        reason = "what the kernels hold fits"
     )]
     pub(super) fn integers(&mut self, linear: &Linear) -> TractResult<Option<Integers>> {
-        let Some(input) = self.bytes(linear.input)? else {
+        let input = match linear.pool {
+            Some(_) => self.image(linear.input)?,
+            // A fully connected layer takes the values in their order.
+            None => self.bytes(linear.input)?,
+        };
+        let Some(input) = input else {
             return Ok(None);
         };
         let Some(window) = linear_window(linear, input.shape) else {
@@ -153,13 +162,19 @@ impl Translator<'_> {
             step => step * input.encoding.scale,
         };
         let units: Vec<f64> = weights.steps.iter().zip(&linear.bias).map(unit).collect();
-        let count = |(&bias, &unit): (&f32, &f64)| match unit {
-            0.0 => 0,
-            unit => (f64::from(bias) / unit).round() as i32,
-        };
-        let bias = linear.bias.iter().zip(&units).map(count).collect();
         let channels = input.shape.channels;
         rule_if!(linear.group == 1 || linear.group == channels && outputs == channels);
+        let products = window.taps() * channels / linear.group;
+        let count = |(&bias, &unit): (&f32, &f64)| {
+            let count = match unit {
+                0.0 => 0.0,
+                unit => (f64::from(bias) / unit).round(),
+            };
+            kernels::holds(products, count).then_some(count as i32)
+        };
+        let Some(bias) = linear.bias.iter().zip(&units).map(count).collect() else {
+            return Ok(None);
+        };
         let weights = channels_last(&weights.values, channels, window.taps());
         Ok(Some(Integers {
             input,
@@ -177,6 +192,7 @@ impl Translator<'_> {
         encoding: Encoding,
     ) -> TractResult<Option<Bytes>> {
         let linear = &layer.linear;
+        rule_if!(layer.range.0 <= layer.range.1);
         let Some(integers) = self.integers(linear)? else {
             return Ok(None);
         };
@@ -222,8 +238,8 @@ impl Translator<'_> {
             slope: slope.as_deref(),
             zero_point: encoding.zero,
             range: (
-                encoding.quantise(layer.range.0.into()),
-                encoding.quantise(layer.range.1.into()),
+                encoding.quantise(layer.range.0),
+                encoding.quantise(layer.range.1),
             ),
             residual,
         };

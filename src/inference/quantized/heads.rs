@@ -29,14 +29,14 @@ impl Translator<'_> {
         };
         let mut moves = vec![];
         while let Some(op) = self.old.node(linear.node).op_as::<AxisOp>() {
-            rule_if!(logistic);
+            rule_if!(logistic && self.is_read_once(linear)?);
             moves.push((self.old.node(linear.node), op));
             linear = self.old.node(linear.node).inputs[0];
         }
         let Some(part) = pattern::linear(self.old, linear)? else {
             return Ok(None);
         };
-        rule_if!(part.group == 1);
+        rule_if!(part.group == 1 && (!logistic || self.is_read_once(linear)?));
         let Some(integers) = self.integers(&part)? else {
             return Ok(None);
         };
@@ -72,6 +72,12 @@ impl Translator<'_> {
         }
         self.report.fused += 1;
         Ok(Some(wire))
+    }
+
+    /// Whether nobody but one node of the model wants `outlet`, so that it need not exist by itself.
+    fn is_read_once(&self, outlet: OutletId) -> TractResult<bool> {
+        let readers = self.old.outlet_successors(outlet).len();
+        Ok(readers == 1 && !self.old.output_outlets()?.contains(&outlet))
     }
 }
 

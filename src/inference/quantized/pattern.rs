@@ -13,7 +13,7 @@ use tract_onnx::tract_core::ops::math::{Add, Max, Min};
 use tract_onnx::tract_core::ops::nn::{DataFormat, LeakyRelu};
 
 use super::super::prelu::PRelu;
-use super::encoding::{dequantized, peel};
+use super::encoding::{Encoding, dequantized, peel};
 
 /// The linear part of a layer.
 pub(super) struct Linear {
@@ -37,10 +37,10 @@ pub(super) struct Layer {
     /// The outlet of bytes that is added, dequantised.
     pub(super) residual: Option<OutletId>,
     /// Least and greatest result.
-    pub(super) range: (f32, f32),
+    pub(super) range: (f64, f64),
 }
 
-const UNBOUNDED: (f32, f32) = (f32::NEG_INFINITY, f32::INFINITY);
+const UNBOUNDED: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
 
 /// The value of a subgraph of constants.
 pub(super) fn constant(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Arc<Tensor>>> {
@@ -129,20 +129,20 @@ pub(super) fn layer(model: &TypedModel, outlet: OutletId) -> TractResult<Option<
 fn clamped(
     model: &TypedModel,
     mut outlet: OutletId,
-    mut range: (f32, f32),
-) -> TractResult<(OutletId, (f32, f32))> {
+    mut range: (f64, f64),
+) -> TractResult<(OutletId, (f64, f64))> {
     loop {
         let node = model.node(outlet.node);
         if let Some((x, low)) = with_constant::<Max>(model, node)?
             && low.len() == 1
         {
             outlet = x;
-            range.0 = range.0.max(low[0]);
+            range.0 = range.0.max(low[0].into());
         } else if let Some((x, high)) = with_constant::<Min>(model, node)?
             && high.len() == 1
         {
             outlet = x;
-            range.1 = range.1.min(high[0]);
+            range.1 = range.1.min(high[0].into());
         } else {
             return Ok((outlet, range));
         }
@@ -150,19 +150,25 @@ fn clamped(
 }
 
 /// A linear part and its activation. With `added` a residual follows, so that a ReLU cannot be
-/// left to the limits of the result.
+/// left to the limits of the result, and no other limit can be kept.
 fn activated(model: &TypedModel, outlet: OutletId, added: bool) -> TractResult<Option<Layer>> {
-    let Some((outlet, relu)) = peel(model, outlet)? else {
+    let Some((outlet, pair)) = peel(model, outlet)? else {
         return Ok(None);
     };
-    let (outlet, mut range) = clamped(model, outlet, UNBOUNDED)?;
-    if relu {
-        range.0 = range.0.max(0.0);
-    }
+    let limit = pair.filter(|pair| !(added && pair.surrounds_zero()));
+    let (outlet, mut range) = clamped(model, outlet, limit.map_or(UNBOUNDED, Encoding::range))?;
     let node = model.node(outlet.node);
     let mut slope = None;
     let mut inner = outlet;
     if node.op_is::<PRelu>() {
+        let shape = &model.outlet_fact(node.inputs[1])?.shape;
+        // A model's slopes may stand along any axis, a kernel's along the channels.
+        rule_if!(
+            shape
+                .iter()
+                .enumerate()
+                .all(|(axis, d)| axis == 1 || d.is_one())
+        );
         slope = reals(model, node.inputs[1])?;
         inner = node.inputs[0];
     } else if let Some(op) = node.op_as::<ElementWiseOp>()
@@ -172,14 +178,14 @@ fn activated(model: &TypedModel, outlet: OutletId, added: bool) -> TractResult<O
         inner = node.inputs[0];
     }
     if slope.is_some() {
-        let Some((x, relu)) = peel(model, inner)? else {
+        let Some((x, pair)) = peel(model, inner)? else {
             return Ok(None);
         };
-        rule_if!(!relu);
+        rule_if!(pair.is_none_or(Encoding::surrounds_zero));
         inner = x;
     }
     if added && range != UNBOUNDED {
-        rule_if!(range == (0.0, f32::INFINITY) && slope.is_none());
+        rule_if!(range == (0.0, f64::INFINITY) && slope.is_none());
         slope = Some(vec![0.0]);
         range = UNBOUNDED;
     }
@@ -206,6 +212,7 @@ pub(super) fn linear(model: &TypedModel, outlet: OutletId) -> TractResult<Option
         return Ok(None);
     };
     rule_if!(product.q_params.is_none() && node.inputs.len() == 2);
+    rule_if!(node.outputs[0].fact.shape == model.outlet_fact(outlet)?.shape);
     let Some(input) = dequantized(model, node.inputs[0])? else {
         return Ok(None);
     };

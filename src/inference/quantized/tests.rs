@@ -13,6 +13,8 @@ use tract_onnx::tract_core::ops::quant::{
 
 use super::{Program, rewrite};
 
+mod limits;
+
 /// A model that grows wire by wire.
 struct Builder {
     model: TypedModel,
@@ -35,6 +37,11 @@ impl Builder {
     fn wire(&mut self, op: impl Into<Box<dyn TypedOp>>, inputs: &[OutletId]) -> OutletId {
         let name = self.name();
         self.model.wire_node(name, op, inputs).unwrap()[0]
+    }
+
+    fn size(&self, x: OutletId, axis: usize) -> usize {
+        let fact = self.model.outlet_fact(x).unwrap();
+        fact.shape[axis].to_usize().unwrap()
     }
 
     fn constant(&mut self, shape: &[usize], values: &[f32]) -> OutletId {
@@ -65,9 +72,7 @@ impl Builder {
         stride: usize,
         group: usize,
     ) -> OutletId {
-        let inputs = self.model.outlet_fact(x).unwrap().shape[1]
-            .to_usize()
-            .unwrap();
+        let inputs = self.size(x, 1);
         let row = inputs / group * kernel * kernel;
         // Integers of both signs, with 127 in each channel, times a step of the channel's own.
         let weight = |i: usize| {
@@ -78,12 +83,26 @@ impl Builder {
             };
             f32::from(integer) * 0.001 * (1.0 + f32::from(small(i / row)))
         };
-        let values: Vec<f32> = (0..outputs * row).map(weight).collect();
-        let weights = self.constant(&[outputs, inputs / group, kernel, kernel], &values);
+        let weights: Vec<f32> = (0..outputs * row).map(weight).collect();
         let bias: Vec<f32> = (0..outputs)
             .map(|o| f32::from(small(o)) * 0.05 - 0.1)
             .collect();
-        let bias = self.constant(&[outputs], &bias);
+        self.conv_of(x, &weights, &bias, kernel, stride, group)
+    }
+
+    /// The same of these weights and biases.
+    fn conv_of(
+        &mut self,
+        x: OutletId,
+        weights: &[f32],
+        bias: &[f32],
+        kernel: usize,
+        stride: usize,
+        group: usize,
+    ) -> OutletId {
+        let (inputs, outputs) = (self.size(x, 1), bias.len());
+        let weights = self.constant(&[outputs, inputs / group, kernel, kernel], weights);
+        let bias = self.constant(&[outputs], bias);
         let pool = PoolSpec {
             data_format: DataFormat::NCHW,
             kernel_shape: tvec!(kernel, kernel),
@@ -104,13 +123,17 @@ impl Builder {
 
     /// What tract makes of ONNX `PRelu` with a slope of 0.25 and more per channel.
     fn prelu(&mut self, x: OutletId) -> OutletId {
-        let channels = self.model.outlet_fact(x).unwrap().shape[1]
-            .to_usize()
-            .unwrap();
-        let slopes: Vec<f32> = (0..channels)
-            .map(|c| 0.25 + f32::from(small(c)) * 0.01)
+        self.prelu_along(x, 1, 0.01)
+    }
+
+    /// The same with slopes that grow by `growth` along an axis.
+    fn prelu_along(&mut self, x: OutletId, axis: usize, growth: f32) -> OutletId {
+        let mut shape = [1; 4];
+        shape[axis] = self.size(x, axis);
+        let slopes: Vec<f32> = (0..shape[axis])
+            .map(|i| 0.25 + f32::from(small(i)) * growth)
             .collect();
-        let slope = self.constant(&[1, channels, 1, 1], &slopes);
+        let slope = self.constant(&shape, &slopes);
         let zero = self.constant(&[1, 1, 1, 1], &[0.0]);
         let product = self.wire(mul(), &[x, slope]);
         let test = self.wire(TypedBinOp(comp_gt(), None), &[zero, x]);
@@ -120,6 +143,29 @@ impl Builder {
     fn relu(&mut self, x: OutletId) -> OutletId {
         let zero = self.constant(&[1, 1, 1, 1], &[0.0]);
         self.wire(max(), &[x, zero])
+    }
+
+    fn max_pool(&mut self, x: OutletId) -> OutletId {
+        let channels = self.size(x, 1);
+        let pool_spec = PoolSpec {
+            data_format: DataFormat::NCHW,
+            kernel_shape: tvec!(2, 2),
+            padding: PaddingSpec::Valid,
+            dilations: None,
+            strides: Some(tvec!(2, 2)),
+            input_channels: channels,
+            output_channels: channels,
+        };
+        let pool = MaxPool {
+            pool_spec,
+            with_index_outputs: None,
+        };
+        self.wire(pool, &[x])
+    }
+
+    fn reshape(&mut self, x: OutletId, axis: usize, from: &[usize], to: &[usize]) -> OutletId {
+        let [from, to] = [from, to].map(|dims| dims.iter().map(|d| d.to_dim()).collect());
+        self.wire(AxisOp::Reshape(axis, from, to), &[x])
     }
 
     /// Runs the model as it is and rewritten: the greatest difference must stay below
@@ -230,25 +276,9 @@ fn pools_and_flat_outputs_stay_in_integers() {
     let x = b.quantised(input, 0.01, 0);
     let x = b.conv(x, 6, 3, 1, 1);
     let x = b.quantised(x, 0.03, 9);
-    let pool_spec = PoolSpec {
-        data_format: DataFormat::NCHW,
-        kernel_shape: tvec!(2, 2),
-        padding: PaddingSpec::Valid,
-        dilations: None,
-        strides: Some(tvec!(2, 2)),
-        input_channels: 6,
-        output_channels: 6,
-    };
-    let x = b.wire(
-        MaxPool {
-            pool_spec,
-            with_index_outputs: None,
-        },
-        &[x],
-    );
+    let x = b.max_pool(x);
     let x = b.quantised(x, 0.03, 9);
-    let shape = |dims: &[usize]| dims.iter().map(|d| d.to_dim()).collect::<TVec<_>>();
-    let x = b.wire(AxisOp::Reshape(1, shape(&[6, 4, 4]), shape(&[96])), &[x]);
+    let x = b.reshape(x, 1, &[6, 4, 4], &[96]);
     let output = b.quantised(x, 0.03, 9);
     b.check(output, 2, 0, 0.031);
 }
@@ -274,8 +304,7 @@ fn heads_give_real_numbers_of_integers() {
     let x = b.quantised(x, 0.02, -128);
     let x = b.conv(x, 5, 1, 1, 1);
     let x = b.wire(AxisOp::Move(1, 3), &[x]);
-    let shape = |dims: &[usize]| dims.iter().map(|d| d.to_dim()).collect::<TVec<_>>();
-    let x = b.wire(AxisOp::Reshape(1, shape(&[6, 7]), shape(&[42])), &[x]);
+    let x = b.reshape(x, 1, &[6, 7], &[42]);
     let output = b.wire(sigmoid(), &[x]);
     b.check(output, 2, 0, 0.02);
 }

@@ -164,6 +164,13 @@ impl Translator<'_> {
         Ok(made)
     }
 
+    /// The same, if height and width are still those of the outlet: a change of layout keeps the order
+    /// of the values, but may make another image of them.
+    pub(super) fn image(&mut self, outlet: OutletId) -> TractResult<Option<Bytes>> {
+        let shape = image_shape(self.old.outlet_fact(outlet)?);
+        Ok(self.bytes(outlet)?.filter(|b| shape == Some(b.shape)))
+    }
+
     /// Quantises a real tensor of the new model: the border between tract and the kernels.
     #[expect(
         clippy::cast_possible_truncation,
@@ -203,7 +210,7 @@ impl Translator<'_> {
 }
 
 /// The shape of `[images, channels, height, width]` or `[images, channels]`.
-fn image_shape(fact: &TypedFact) -> Option<Shape> {
+pub(super) fn image_shape(fact: &TypedFact) -> Option<Shape> {
     let dims = fact.shape.as_concrete()?;
     match dims {
         [_, channels, height, width] => Some(Shape {
