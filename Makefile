@@ -1,7 +1,7 @@
 # doorward: `make demo` shows it, `make test` tests it; both install what they need first.
 
-# A cargo that is new enough may stand behind an older one.
-CARGO ?= $(shell scripts/cargo)
+# A cargo that is new enough may stand behind an older one, or be there only after `scripts/setup`.
+CARGO ?= scripts/cargo
 
 # The package's architecture: arm64, built with Debian's cross compiler, or amd64.
 ARCH ?= arm64
@@ -21,7 +21,7 @@ test-arm:
 # The tests of what must never happen, at length, and the table of what they found. A short run:
 # make test-safety KILLS=15 CASES=256 FRAMES=1000
 test-safety: build
-	CARGO=$(CARGO) scripts/safety
+	scripts/safety
 
 # Licences, advisories, duplicates and sources of what doorward is built from. Needs cargo-deny, and
 # the network for the advisories.
@@ -47,7 +47,7 @@ build:
 	$(CARGO) build --release --locked --bin doorward --test layering
 
 deb: build
-	CARGO=$(CARGO) scripts/deb $(ARCH)
+	scripts/deb $(ARCH)
 
 # On an emulated arm64 machine; the first run makes its disk. Needs root.
 test-device: deb

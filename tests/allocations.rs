@@ -107,7 +107,8 @@ fn a_frame_takes_no_memory() {
                 let before = ALLOCATED.get();
                 let step = pipeline.step(&frame).unwrap();
                 let taken = ALLOCATED.get() - before;
-                let verified = |f: &SeenFace| f.verification.is_some_and(|v| v.is_accepted());
+                let verified =
+                    |f: &SeenFace| f.verification.as_ref().is_some_and(|v| v.is_accepted());
                 let compared = step.faces.first().is_some_and(verified);
                 assert!(scene == "nobody" || compared, "{format}: {:?}", step.faces);
                 // Long enough for a match to be decided and a visit to end.

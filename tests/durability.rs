@@ -1,9 +1,10 @@
 //! Kills the real program at random moments, tears its files and fills its disk, and looks what is
 //! left: what was acknowledged has to be there.
 //!
-//! `DOORWARD_KILLS` says how often, 15 times when it is not set. SIGKILL leaves what the system has
-//! taken over; that it is on the disk before the program says so is the promise of SQLite's
-//! `synchronous = full`, which no test here can break.
+//! `DOORWARD_KILLS` says how often, 15 times when it is not set, and `DOORWARD_SEED` at which moments,
+//! as a test that failed has printed it. SIGKILL leaves what the system has taken over; that it is on
+//! the disk before the program says so is the promise of SQLite's `synchronous = full`, which no test
+//! here can break.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod broker;
@@ -11,6 +12,7 @@ mod door;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -45,12 +47,17 @@ fn kills() -> u32 {
     }
 }
 
-/// Moments, different in every run: the machine is never the same twice anyway.
+/// Moments, different in every run unless a seed is given: the machine is never the same twice anyway.
 struct Random(u64);
 
 impl Random {
     fn new() -> Self {
-        Self(Timestamp::now().as_microsecond().unsigned_abs())
+        let seed = match std::env::var("DOORWARD_SEED") {
+            Ok(number) => number.parse().unwrap(),
+            Err(_) => Timestamp::now().as_microsecond().unsigned_abs(),
+        };
+        println!("random moments: DOORWARD_SEED={seed}");
+        Self(seed)
     }
 
     fn below(&mut self, end: u128) -> u128 {
@@ -80,6 +87,17 @@ fn kill(door: &Door, args: &[&str], span: Duration, random: &mut Random) -> Outp
     std::thread::sleep(random.part_of(span));
     child.kill().unwrap();
     child.wait_with_output().unwrap()
+}
+
+/// Starts the program and kills it as soon as it has said a line, which is returned.
+fn kill_at_its_word(door: &Door, args: &[&str]) -> String {
+    let mut child = start(door, args);
+    let mut said = String::new();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut said).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    said
 }
 
 fn store(door: &Door) -> Store {
@@ -173,10 +191,17 @@ fn kill_enrolments(trials: u32, random: &mut Random) -> (u32, u32) {
     door.expect(0, &args.each_ref().map(String::as_str));
     let span = begun.elapsed().mul_f64(1.5);
     let (mut acknowledged, mut lost) = (0, 0);
-    for trial in 0..trials {
+    // One more is killed right after its acknowledgement, so that there is one.
+    for trial in 0..=trials {
         let name = format!("subject {trial}");
         let args = enroll(&name);
-        let said = kill(&door, &args.each_ref().map(String::as_str), span, random);
+        let args = args.each_ref().map(String::as_str);
+        let said = if trial == trials {
+            kill_at_its_word(&door, &args)
+        } else {
+            let said = kill(&door, &args, span, random);
+            String::from_utf8(said.stdout).unwrap()
+        };
         let listed = store(&door)
             .list()
             .unwrap()
@@ -184,11 +209,12 @@ fn kill_enrolments(trials: u32, random: &mut Random) -> (u32, u32) {
             .find(|s| s.name == name);
         let templates = listed.map(|s| s.templates.iter().map(|(_, n)| n).sum::<u32>());
         assert_ne!(templates, Some(0), "half an enrolment");
-        if String::from_utf8_lossy(&said.stdout).contains("\"added\":1") {
+        if said.contains("\"added\":1") {
             acknowledged += 1;
             lost += u32::from(templates != Some(1));
         }
     }
+    assert!(acknowledged > 0, "no enrolment was acknowledged");
     (acknowledged, lost)
 }
 

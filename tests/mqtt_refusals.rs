@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use broker::door::{Door, NEEDED, config, is_event, runtime, says};
-use broker::{Broker, Subscriber, available, free_port, wait_for};
+use broker::{Broker, DEADLINE, Subscriber, available, free_port, wait_for};
 use doorward::config::MqttSection;
 use doorward::event::EventType;
 use doorward::mqtt::{Problem, probe};
@@ -257,6 +257,6 @@ fn tls_trusts_its_authority_and_shows_its_certificate() {
     door.record(EventType::Unknown);
     subscriber.until("event", is_event);
     door.wait_until_sent();
-    assert!(door.stop() < Duration::from_secs(2));
+    assert!(door.stop() < DEADLINE);
     subscriber.until("goodbye", says("stopped"));
 }

@@ -7,8 +7,10 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use door::daemon::end;
 use door::{Door, fixture};
 
 /// Nothing here takes nearly as long.
@@ -18,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 struct Service {
     child: Child,
     socket: UnixDatagram,
+    /// Events, a line each.
+    events: Receiver<String>,
 }
 
 impl Service {
@@ -27,14 +31,21 @@ impl Service {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let clip = fixture("door.mjpeg");
         let command = door.command(&["run", "--replay", &clip, "--repeat", "--sink", "stdout"]);
-        let child = Command::new(command.get_program())
+        let mut child = Command::new(command.get_program())
             .args(command.get_args())
             .env("NOTIFY_SOCKET", &path)
             .env("WATCHDOG_USEC", "30000000")
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        Self { child, socket }
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (sender, events) = channel();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|l| sender.send(l)));
+        Self {
+            child,
+            socket,
+            events,
+        }
     }
 
     /// Waits for a message that contains `words`.
@@ -60,11 +71,10 @@ impl Service {
     }
 
     /// Events until one of this type.
-    fn until(&mut self, event_type: &str) -> Vec<String> {
-        let lines = BufReader::new(self.child.stdout.as_mut().unwrap()).lines();
+    fn until(&self, event_type: &str) -> Vec<String> {
         let mut kinds = Vec::new();
-        for line in lines {
-            let event: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+        while let Ok(line) = self.events.recv_timeout(PATIENCE) {
+            let event: serde_json::Value = serde_json::from_str(&line).unwrap();
             kinds.push(event["event_type"].as_str().unwrap().to_owned());
             if kinds.last().unwrap() == event_type {
                 return kinds;
@@ -96,14 +106,15 @@ fn the_service_manager_hears_all() {
     service.hear("READY=1");
     service.signal("TERM");
     service.hear("STOPPING=1");
-    assert_eq!(service.child.wait().unwrap().code(), Some(0));
+    let status = end(&mut service.child).expect("the service has ended");
+    assert_eq!(status.code(), Some(0));
 }
 
 #[test]
 fn a_new_configuration_holds_without_a_restart() {
     let door = Door::new("threshold = 0.9999\n");
     door.expect(0, &["enroll", "ada", "--photo", &fixture("ada.jpg")]);
-    let mut service = Service::start(&door);
+    let service = Service::start(&door);
     service.until("unknown");
     let path = door.path("door.toml");
     let config = fs::read_to_string(&path).unwrap();

@@ -26,6 +26,10 @@ impl Outbox for Shared {
         Ok(self.0.lock().unwrap().pending(limit)?)
     }
 
+    fn newest(&self, limit: u32) -> anyhow::Result<Vec<VerificationEvent>> {
+        Ok(self.0.lock().unwrap().newest(limit)?)
+    }
+
     fn acknowledge(&self, event_ids: &[String]) -> anyhow::Result<()> {
         Ok(self.0.lock().unwrap().acknowledge(event_ids)?)
     }
@@ -97,7 +101,11 @@ impl Door {
     }
 
     pub fn record(&self, event_type: EventType) -> VerificationEvent {
-        let event = event(event_type, noon());
+        self.record_at(event_type, noon())
+    }
+
+    pub fn record_at(&self, event_type: EventType, ts: Timestamp) -> VerificationEvent {
+        let event = event(event_type, ts);
         let recorded = self.store.0.lock().unwrap().record(event, true).unwrap();
         self.wake.notify_one();
         recorded.event

@@ -2,9 +2,26 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use super::Door;
+
+/// Nothing takes nearly as long to end.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How a program ended; none when it still runs.
+pub fn end(child: &mut Child) -> Option<ExitStatus> {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        let status = child.try_wait().unwrap();
+        if status.is_some() {
+            return status;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    None
+}
 
 pub struct Daemon {
     child: Child,
@@ -52,7 +69,10 @@ impl Daemon {
 
     /// The exit status.
     pub fn wait(&mut self) -> Option<i32> {
-        self.child.wait().unwrap().code()
+        match end(&mut self.child) {
+            Some(status) => status.code(),
+            None => panic!("does not end\n{}", self.log()),
+        }
     }
 
     /// SIGKILL.

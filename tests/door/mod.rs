@@ -3,6 +3,7 @@
 
 pub mod daemon;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -85,9 +86,11 @@ pub fn shared() -> Option<PathBuf> {
     if folder.join("models").is_dir() {
         return Some(folder);
     }
-    eprintln!(
-        "SKIPPED: {} is not there, so nothing was tested",
+    // Past the harness, which keeps to itself what a passing test prints.
+    let skipped = format!(
+        "SKIPPED: {} is not there, so nothing was tested\n",
         folder.display()
     );
+    std::io::stderr().write_all(skipped.as_bytes()).unwrap();
     None
 }
