@@ -6,7 +6,6 @@ mod support;
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use broker::door::{Door, NEEDED, config, is_event, runtime, says};
 use broker::{Broker, DEADLINE, Subscriber, available, free_port, wait_for};
