@@ -84,7 +84,10 @@ class Kept:
 
 
 class Live:
-    """Answers that the teacher gives while the student learns, about turned, bent, mirrored and mixed faces."""
+    """Answers that the teacher gives while the student learns, about turned, bent, mirrored and mixed faces.
+
+    It is asked about one side of a face: which one is left to chance, so that on average it speaks of both.
+    """
 
     SIDE = 112  # of the images that it is shown
     BEND = 0.03  # share of the width that parts of a face move by, at most
@@ -94,12 +97,12 @@ class Live:
         self.asked = precision.compiled(network, faces.device.type)
         self.made = precision.compiled(self.make, faces.device.type)
         sample = faces[:: max(1, len(faces) // SAMPLE)]
-        answers = zip(*(network(teacher.unit(part)) for part in sample.split(256)))
+        answers = zip(*(teacher.of_faces(network, teacher.unit(part)) for part in sample.split(256)))
         self.scale = Scale.of(*map(torch.cat, answers))
 
     def clean(self, rows: np.ndarray) -> Tensor:
         """Scaled embeddings [B, D] of clean faces."""
-        return self.scale.embedding(self.network(teacher.unit(self.faces[rows]))[0])
+        return self.scale.embedding(teacher.of_faces(self.network, teacher.unit(self.faces[rows]))[0])
 
     def make(self, faces: Tensor) -> Tensor:
         """Posed and mixed faces [B, 3, SIDE, SIDE]."""

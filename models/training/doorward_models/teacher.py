@@ -72,8 +72,7 @@ def unit(images: torch.Tensor) -> torch.Tensor:
 class Network:
     """A teacher in torch: float [B, 3, 112, 112] -> embedding, spatial and middle map, all float.
 
-    Its embedding of a face is the sum of its answers to both sides, as the student's; the maps are of the image. It
-    computes on the device of the faces that it is made with. Raises `ValueError` for an operator that it does not know.
+    It computes on the device of the faces that it is made with. Raises `ValueError` for an unknown operator.
     """
 
     OPERATORS = {
@@ -112,9 +111,14 @@ class Network:
         return [values[name] for name in self.outputs]
 
     def __call__(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        embedding, *maps = self.run(with_mirror_images(images))
-        spatial, middle = (value[: len(images)].float() for value in maps)
-        return joined(embedding.float()), spatial, torch.einsum("kc,bchw->bkhw", self.basis, middle)
+        embedding, spatial, middle = (value.float() for value in self.run(images))
+        return embedding, spatial, torch.einsum("kc,bchw->bkhw", self.basis, middle)
+
+
+def of_faces(network, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """What a teacher says of faces [B, 3, 112, 112]: the sum of its answers to both sides, and the images' maps."""
+    embedding, *maps = network(with_mirror_images(images))
+    return joined(embedding), *(values[: len(images)] for values in maps)
 
 
 def session(model: str | bytes, threads: int = 2) -> onnxruntime.InferenceSession:
@@ -146,7 +150,8 @@ def run(teacher: Path, images: np.ndarray, cache: Path, device: str = "cpu", thr
     network = Network(teacher, faces[:: max(1, len(faces) // SAMPLE)].to(device))
 
     def answers(row):
-        return row, [part.half().cpu().numpy() for part in network(unit(faces[row : row + BATCH].to(device)))]
+        parts = of_faces(network, unit(faces[row : row + BATCH].to(device)))
+        return row, [part.half().cpu().numpy() for part in parts]
 
     _, first = answers(0)
     arrays = [_open(cache / f"{teacher.stem}.{kind}.npy", (len(images), *part.shape[1:]))

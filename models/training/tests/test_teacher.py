@@ -33,7 +33,7 @@ def small_teacher(path, last="Gemm"):
 def test_the_torch_form_says_what_onnx_runtime_says_about_both_sides(tmp_path):
     path = small_teacher(tmp_path / "t.onnx")
     faces = torch.randint(0, 256, (80, 112, 112, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    given = teacher.Network(path, faces)(teacher.unit(faces))
+    given = teacher.of_faces(teacher.Network(path, faces), teacher.unit(faces))
     net = teacher.session(teacher.with_maps(onnx.load(path)).SerializeToString(), threads=1)
     one, spatial, middle = net.run(None, {"in": teacher.normalise(faces.numpy())})
     other = net.run(["out"], {"in": teacher.normalise(faces.flip(2).numpy())})[0]
