@@ -230,6 +230,13 @@ fn the_key_is_made_once_and_guarded() {
         error.to_string().contains("openssl rand -hex 32"),
         "{error}"
     );
+    // A stopped service has no credentials, and nobody shall move the database away for that.
+    let credential = "key_file = \"/run/credentials/none.service/store.key\"";
+    let error = Store::open(&files.section(credential), noon()).unwrap_err();
+    assert!(
+        matches!(error, StoreError::Key(KeyError::Away(_))),
+        "{error}"
+    );
 }
 
 #[test]

@@ -38,6 +38,13 @@ pub enum KeyError {
         path = .0.display()
     )]
     NotThere(PathBuf),
+    /// A credential that systemd does not provide now.
+    #[error(
+        "the key {} is a credential: it is there only while the service runs and /etc/credstore \
+         holds it. Start the service, and enrol beside it with --photo or `doorward command enroll`",
+        .0.display()
+    )]
+    Away(PathBuf),
     /// Others can read or change the file.
     #[error(
         "the key {} has mode {mode:04o}, so that others can read or change it; run `chmod 600 {}`",
@@ -88,6 +95,9 @@ pub(super) fn obtain(section: &StoreSection, sealed: bool) -> Result<KeyBytes, K
     let path = path(section);
     if let Some(key) = read(&path)? {
         return Ok(key);
+    }
+    if path.starts_with(CREDENTIALS) {
+        return Err(KeyError::Away(path));
     }
     if sealed {
         return Err(KeyError::Lost(path));
