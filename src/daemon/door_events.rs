@@ -102,12 +102,4 @@ impl EventMaker {
         event.model = Some(self.model().clone());
         event
     }
-
-    fn plain(&self, event_type: EventType, reason: &str, now: Timestamp) -> VerificationEvent {
-        VerificationEvent {
-            reason: reason.to_owned(),
-            reasons: vec![reason.to_owned()],
-            ..self.blank(event_type, now)
-        }
-    }
 }

@@ -108,11 +108,7 @@ impl EventMaker {
 
     /// The camera has gone or come back; `reason` says which.
     pub(super) fn camera(&self, reason: &str, now: Timestamp) -> VerificationEvent {
-        VerificationEvent {
-            reason: reason.to_owned(),
-            reasons: vec![reason.to_owned()],
-            ..self.blank(EventType::Camera, now)
-        }
+        self.plain(EventType::Camera, reason, now)
     }
 
     /// When an accept of `now` is no longer good for opening something.
@@ -127,12 +123,7 @@ impl EventMaker {
 
     /// A thread has failed, and the daemon ends.
     pub(super) fn fault(&self, now: Timestamp) -> VerificationEvent {
-        let reason = "thread_failed";
-        VerificationEvent {
-            reason: reason.to_owned(),
-            reasons: vec![reason.to_owned()],
-            ..self.blank(EventType::Fault, now)
-        }
+        self.plain(EventType::Fault, "thread_failed", now)
     }
 
     /// A command came, and `reason` became of it.
@@ -144,13 +135,25 @@ impl EventMaker {
     ) -> VerificationEvent {
         VerificationEvent {
             command,
-            reason: reason.to_owned(),
-            reasons: vec![reason.to_owned()],
-            ..self.blank(EventType::Command, now)
+            ..self.plain(EventType::Command, reason, now)
         }
     }
 
-    pub(super) fn blank(&self, event_type: EventType, now: Timestamp) -> VerificationEvent {
+    /// An event with one reason, and nothing else to say.
+    pub(super) fn plain(
+        &self,
+        event_type: EventType,
+        reason: &str,
+        now: Timestamp,
+    ) -> VerificationEvent {
+        VerificationEvent {
+            reason: reason.to_owned(),
+            reasons: vec![reason.to_owned()],
+            ..self.blank(event_type, now)
+        }
+    }
+
+    fn blank(&self, event_type: EventType, now: Timestamp) -> VerificationEvent {
         VerificationEvent {
             schema: SCHEMA.to_owned(),
             event_id: Ulid::generate().to_string(),
