@@ -300,6 +300,31 @@ fn compare<T: PartialEq + std::fmt::Display>(
     }
 }
 
+/// Vectors may be read beyond rows that hold nothing, so that such a layer must not run.
+fn refuses_empty_rows(kernels: Kernels) -> bool {
+    let (isa, scratch) = (kernels.isa(), &mut Scratch::default());
+    let shape = Shape {
+        height: 1,
+        width: 1,
+        channels: 0,
+    };
+    let requant = Requant::new(&Epilogue {
+        bias: &[1],
+        scale: &[1.0],
+        slope: None,
+        zero_point: 0,
+        range: (-128, 127),
+        residual: None,
+    });
+    let dense = Dense::new(isa, Window::POINT, 0, &[], 0, requant);
+    let head = Head::new(isa, Window::POINT, 0, &[], 0, (&[1], vec![1.0]), false);
+    let mut refused = |run: &mut dyn FnMut(&mut Scratch)| {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(scratch))).is_err()
+    };
+    refused(&mut |scratch| kernels.dense(&dense, &[], shape, None, &mut [0], scratch))
+        && refused(&mut |scratch| kernels.head(&head, &[], shape, &mut [0.0], scratch))
+}
+
 fn main() {
     let seeds = std::env::var("SEEDS")
         .ok()
@@ -313,6 +338,10 @@ fn main() {
             failed |= expected.split(',').any(|name| name == isa.name());
             continue;
         };
+        if !refuses_empty_rows(kernels) {
+            println!("{isa}: runs a layer whose rows are empty");
+            failed = true;
+        }
         type Check = fn(Kernels, u64) -> Result<usize, String>;
         let checks: [(&str, Check); 4] = [
             ("dense", check_dense),

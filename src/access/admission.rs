@@ -246,10 +246,11 @@ impl Admission {
         };
         let rules = &self.rules.rules;
         let mut judged = decide(rules, &attempt.subject, wall, attempt.evidence());
-        // A claim may have opened a way without the challenge.
-        if judged.is_err()
-            && let Some(challenge) = &mut attempt.challenge
-        {
+        if judged.is_ok() && attempt.challenge.take().is_some() {
+            // A claim has opened a way without it; the face has time to be seen once more.
+            attempt.since = now;
+        }
+        if let Some(challenge) = &mut attempt.challenge {
             match challenge.observe(pose, now) {
                 Progress::Waiting => return,
                 Progress::Ask(turn) => {
@@ -261,7 +262,10 @@ impl Admission {
                     let case = attempt.case();
                     return self.deny(case, Reason::Challenge(failure), now);
                 }
-                Progress::Passed => (attempt.challenge, attempt.passed) = (None, true),
+                Progress::Passed => {
+                    (attempt.challenge, attempt.passed) = (None, true);
+                    attempt.since = now;
+                }
             }
             judged = decide(rules, &attempt.subject, wall, attempt.evidence());
         }

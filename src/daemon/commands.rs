@@ -2,7 +2,7 @@
 //!
 //! It believes nothing that [`Judge`] has not let through, and remembers a command's nonce on the
 //! disk before it is obeyed: a crash in between costs the sender an answer, never a second opening.
-//! What takes long (pictures, enrolments) is done by a thread of its own, so that a door that is to
+//! What takes long (pictures, enrolments, removals) is done by a thread of its own, so that a door that is to
 //! be opened does not wait for it.
 
 use std::sync::Arc;
@@ -25,6 +25,9 @@ use crate::event::CommandFields;
 use crate::mqtt::{CommandDesk, CommandLink, Received, Reply, Reported, command_link};
 use crate::setup::Setup;
 use crate::store::Seen;
+
+/// Commands that may wait for one that takes long.
+const WAITING: usize = 8;
 
 /// A command that another thread obeys.
 struct Job {
@@ -102,7 +105,7 @@ impl Desk {
             device,
             answers,
         };
-        let (sender, jobs) = sync_channel(1);
+        let (sender, jobs) = sync_channel(WAITING);
         let worker = Worker {
             executor: Arc::clone(&executor),
             clerk: clerk.clone(),

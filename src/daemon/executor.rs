@@ -72,7 +72,7 @@ impl Executor {
             Action::Remove { subject } => {
                 // On a connection of its own: it writes the whole database anew.
                 let section = lock(&self.shared.setup).config.store.clone();
-                let mut store = Store::open(&section, Timestamp::now())?;
+                let mut store = Store::open_at_once(&section, Timestamp::now())?;
                 store.remove(&SubjectName::new(subject)?)?;
                 Ok(done(format!("{subject} is forgotten"), Value::Null))
             }

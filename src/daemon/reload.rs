@@ -6,16 +6,17 @@
 //! the broker, the database or the lines of the door is fixed for a run.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, bail};
 use sd_notify::NotifyState;
 use tokio::signal::unix::Signal;
 
 use super::events::EventMaker;
 use super::service::{lengthen_watchdog, tell};
 use super::{Shared, lock};
+use crate::camera::StopClock as _;
 use crate::config::Config;
 use crate::pipeline::Pipeline;
 use crate::setup::Setup;
@@ -25,6 +26,9 @@ pub type Load = Arc<dyn Fn() -> Result<Setup> + Send + Sync>;
 
 /// How long the vision thread may take until it lets the new pipeline take over.
 const TAKE_OVER: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether the daemon stops meanwhile.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// A pipeline that waits to take over, and what belongs to it.
 pub(super) struct Successor {
@@ -70,14 +74,30 @@ pub(super) fn reload(load: &Load, shared: &Shared) -> Result<()> {
         maker,
         done,
     });
-    outcome.recv_timeout(TAKE_OVER).unwrap_or_else(|_| {
-        lock(&shared.successor).take();
-        Err(anyhow!("the thread that looks at frames does not answer"))
-    })?;
+    wait_for(&outcome, shared)?;
     if camera_differs {
         shared.stop.reopen();
     }
     Ok(())
+}
+
+/// Waits until the vision thread has let the new pipeline take over, or takes it back.
+fn wait_for(outcome: &Receiver<Result<()>>, shared: &Shared) -> Result<()> {
+    let until = Instant::now() + TAKE_OVER;
+    loop {
+        match outcome.recv_timeout(GLANCE) {
+            Ok(outcome) => return outcome,
+            Err(RecvTimeoutError::Disconnected) => {
+                bail!("the thread that looks at frames has ended")
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let late = shared.stop.is_stopped() || Instant::now() > until;
+        // Once it is taken, something comes of it.
+        if late && lock(&shared.successor).take().is_some() {
+            bail!("the thread that looks at frames does not answer");
+        }
+    }
 }
 
 /// Puts back the sections that are read at the start only.

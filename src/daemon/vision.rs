@@ -203,10 +203,14 @@ impl Vision {
     /// A frame could be looked at.
     fn see(&mut self) {
         (self.bad_frames, self.bad_since) = (0, None);
-        if let Some(words) = self.blind.take() {
-            log::info!("the frames of the {words} can be read again");
-            self.shared
-                .tell_camera("ok", words, Some("camera_recovered"));
+        let Some(words) = self.blind.take() else {
+            return;
+        };
+        // It may have been lost and opened anew meanwhile, and that been told.
+        if self.is_gone() {
+            log::info!("camera back, its frames can be read again: {words}");
+            let back = Some("camera_recovered");
+            self.shared.tell_camera("ok", words, back);
         }
     }
 
@@ -217,13 +221,24 @@ impl Vision {
             return;
         }
         self.bad_since = None;
-        if self.blind.is_none() {
+        if !self.is_gone() {
             log::warn!("camera lost: its frames cannot be read: {error}");
             let words = format!("no camera (its frames cannot be read: {error})");
             let lost = Some("camera_lost");
             self.blind = Some(self.shared.tell_camera("gone", words, lost));
         }
-        self.shared.stop.reopen();
+        if self.source() == SourceKind::V4l2 {
+            self.shared.stop.reopen();
+        }
+    }
+
+    /// Whether the camera is told to be lost.
+    fn is_gone(&self) -> bool {
+        self.shared.state.borrow().camera == "gone"
+    }
+
+    fn source(&self) -> SourceKind {
+        lock(&self.shared.setup).config.camera.source
     }
 
     /// No frame has come for a while.
@@ -234,7 +249,7 @@ impl Vision {
 
     /// When a frame was taken: a camera's is as old as it is, a replay's is from now.
     fn taken(&self, frame: &Frame) -> Instant {
-        match lock(&self.shared.setup).config.camera.source {
+        match self.source() {
             SourceKind::V4l2 => self.origin + frame.captured_at,
             SourceKind::Replay => Instant::now(),
         }

@@ -229,6 +229,8 @@ fn a_card_spares_the_challenge_where_a_rule_says_so() {
     };
     for (frames, expected) in [
         ("!AAcA", &["turn_left", "grant ada"]),
+        ("!AAcllllllllllllA", &["turn_left", "grant ada"]),
+        ("!AAc............A", &["turn_left", "grant ada"]),
         ("!AAlA", &["turn_left", "grant ada"]),
     ] {
         assert_eq!(play(&mut admission_by(rules()), frames, 0), expected);
