@@ -66,33 +66,47 @@ fn a_wrong_password_is_told_and_a_right_one_taken() {
     door.stop();
 }
 
+/// What a device may publish at least.
+const ALLOWED: &str = "topic read #\ntopic write ready\ntopic write doorward/front/available\n";
+
+/// A broker that takes what its access list allows, and logs the rest.
+fn picky_broker(folder: &Path, allowed: &str) -> Broker {
+    allow(folder, allowed);
+    let settings = format!(
+        "allow_anonymous true\nacl_file {0}/acl\nlog_dest file {0}/log\nlog_type all",
+        folder.display()
+    );
+    Broker::start(free_port(), &settings, folder)
+}
+
+fn allow(folder: &Path, list: &str) {
+    std::fs::write(folder.join("acl"), list).unwrap();
+}
+
+/// How often it has refused a topic that ends so.
+fn denied(folder: &Path, topic: &str) -> usize {
+    let log = std::fs::read_to_string(folder.join("log")).unwrap();
+    let denied = |line: &&str| line.contains("Denied PUBLISH") && line.contains(topic);
+    log.lines().filter(denied).count()
+}
+
 #[test]
 fn a_refused_event_stays_until_the_broker_takes_it() {
     if !available(&NEEDED) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let list = folder.path().join("acl");
-    let allowed = "topic read #\ntopic write ready\ntopic write doorward/front/available\n";
-    std::fs::write(&list, allowed).unwrap();
-    let log = folder.path().join("log");
-    let settings = format!(
-        "allow_anonymous true\nacl_file {}\nlog_dest file {}\nlog_type all",
-        list.display(),
-        log.display()
-    );
-    let broker = Broker::start(free_port(), &settings, folder.path());
+    let broker = picky_broker(folder.path(), ALLOWED);
     let subscriber = Subscriber::start(broker.port, &[]);
     let door = Door::start(&format!("port = {}", broker.port));
     door.record(EventType::Unknown);
-    let denied = || {
-        let log = std::fs::read_to_string(&log).unwrap();
-        let denied = |line: &&str| line.contains("Denied PUBLISH") && line.contains("/event'");
-        log.lines().filter(denied).count()
-    };
+    let denied = || denied(folder.path(), "/event'");
     wait_for("the refusal", || denied() > 0);
     assert_eq!(door.waiting(), 1);
-    std::fs::write(&list, format!("{allowed}topic readwrite doorward/#\n")).unwrap();
+    allow(
+        folder.path(),
+        &format!("{ALLOWED}topic readwrite doorward/#\n"),
+    );
     broker.signal("HUP");
     subscriber.until("event", is_event);
     door.wait_until_sent();
@@ -106,27 +120,15 @@ fn refused_records_hold_up_no_live_event() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let (list, log) = (folder.path().join("acl"), folder.path().join("log"));
-    let allowed = "topic read #\ntopic write ready\ntopic write doorward/front/available\n\
-                   topic write doorward/front/event\n";
-    std::fs::write(&list, allowed).unwrap();
-    let settings = format!(
-        "allow_anonymous true\nacl_file {}\nlog_dest file {}\nlog_type all",
-        list.display(),
-        log.display()
-    );
-    let broker = Broker::start(free_port(), &settings, folder.path());
+    let allowed = format!("{ALLOWED}topic write doorward/front/event\n");
+    let broker = picky_broker(folder.path(), &allowed);
     let subscriber = Subscriber::start(broker.port, &[]);
     let door = Door::start(&format!("port = {}", broker.port));
     let old = noon() - SignedDuration::from_mins(5);
     for _ in 0..100 {
         door.record_at(EventType::Unknown, old);
     }
-    let denied = || {
-        let log = std::fs::read_to_string(&log).unwrap();
-        let denied = |line: &&str| line.contains("Denied PUBLISH") && line.contains("/audit'");
-        log.lines().filter(denied).count()
-    };
+    let denied = || denied(folder.path(), "/audit'");
     wait_for("the refusals", || denied() >= 32);
     for seq in 101..=140 {
         let live = door.record(EventType::Unknown);
@@ -135,7 +137,7 @@ fn refused_records_hold_up_no_live_event() {
     subscriber.until("the last", |m| is_event(m) && m.json()["seq"] == 140);
     wait_for("only records wait", || door.waiting() == 100);
 
-    std::fs::write(&list, "topic readwrite #\n").unwrap();
+    allow(folder.path(), "topic readwrite #\n");
     broker.signal("HUP");
     door.wait_until_sent();
     door.stop();
