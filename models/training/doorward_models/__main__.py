@@ -35,7 +35,8 @@ def distil(a):
     """Train a student; continues from the checkpoint of the run."""
     a.workers = 1 if a.device != "cpu" else a.workers
     settings = distill.Settings(minutes=a.minutes, rate=a.rate, batch=a.batch, workers=a.workers, grow=a.grow,
-                                int8=a.int8, warm_up=0.0 if a.int8 else 0.04, live=a.live, device=a.device)
+                                int8=a.int8, warm_up=0.0 if a.int8 else 0.04, live=a.live, finish=a.finish,
+                                device=a.device)
     config = Config(a.plan, a.width, a.activation, a.head, a.size, a.reduce)
     workers.run(a.workers, distill.work, a.runs / a.run, a.runs, a.teacher, config, settings, a.init)
 
@@ -173,6 +174,8 @@ def arguments() -> argparse.Namespace:
     c.add_argument("--init", type=Path, help="checkpoint or exported model to start from")
     c.add_argument("--int8", action="store_true", help="simulate the rounding of int8, for the last minutes")
     c.add_argument("--live", action="store_true", help="ask the teacher about every image; wants a GPU")
+    c.add_argument("--finish", action="store_true",
+                   help="a slow end, at a rate below 0.002: real faces alone, normalisation as it is")
     c.add_argument("--device", default=precision.best_device())
     c.add_argument("--plan", default="dense", choices=["dense", "full", "fused", "mobilefacenet"])
     c.add_argument("--width", type=float, default=1.0)

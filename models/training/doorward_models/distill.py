@@ -23,6 +23,7 @@ from tqdm import tqdm
 from . import augment, losses, muon, onnx_weights, precision, rounding, targets, teacher, workers, zips
 from .networks import Config, FaceNet, FlattenHead, Unit, joined, with_mirror_images
 
+OTHERS = 4096  # faces of the last batches that a batch is compared with
 VECTOR_RATE = 0.06  # learning rate of everything but convolutions, as a share of theirs
 SIZES = ((0.35, 5 / 7), (1.0, 1.0))  # (until this share of the budget, share of the full size)
 
@@ -39,10 +40,12 @@ class Settings:
     spatial: float = 1.0  # weight of the loss on the last map
     middle: float = 1.0  # weight of the loss on the middle map
     relational: float = 10.0  # weight of the similarity-matrix loss
+    neighbours: float = 1.0  # weight of the loss on likeness to faces of other batches
     save_every: float = 300.0  # seconds
     grow: bool = True  # start with small images
     int8: bool = False  # simulate the rounding of int8
     live: bool = False  # ask the teacher about every image that the student sees
+    finish: bool = False  # a short, slow end: real faces alone, normalisation as it is
     device: str = "cpu"
 
 
@@ -94,6 +97,7 @@ class Run:
         self.average = copy.deepcopy(self.student).eval()
         self.hints = Hints(self.student).to(settings.device)
         self.optimisers = optimisers(self.student, self.hints, settings)
+        self.others = torch.empty(0, config.embedding, device=settings.device)  # the teacher's answers of late
         self.step, self.seconds, self.seen = 0, 0.0, 0
         self.clock = time.monotonic()  # when `seconds` was last brought up to date
 
@@ -164,6 +168,13 @@ def channels_last(gradient: torch.Tensor) -> torch.Tensor:
     return gradient.contiguous(memory_format=torch.channels_last)
 
 
+def keep_normalisation(network: nn.Module) -> None:
+    """Normalises by what the network has seen so far: a small batch knows less."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+
+
 def learn(run: Run, faces: torch.Tensor, rows: np.ndarray, target) -> dict[str, torch.Tensor]:
     """One optimiser step on the faces `rows` of all `faces`; the loss terms.
 
@@ -176,6 +187,8 @@ def learn(run: Run, faces: torch.Tensor, rows: np.ndarray, target) -> dict[str, 
     images, answer = target.view(faces[rows], rows, run.size)
     images = with_mirror_images(run.degrade(images, None)).contiguous(memory_format=torch.channels_last)
     run.student.train()
+    if s.finish:
+        keep_normalisation(run.student)
     with precision.autocast(faces.device.type):
         middle, spatial, embedding = run.features(images)
         for features in (middle, spatial):
@@ -185,12 +198,14 @@ def learn(run: Run, faces: torch.Tensor, rows: np.ndarray, target) -> dict[str, 
     terms = {
         "cosine": losses.cosine_distillation(embedding, answer.embedding),
         "relational": losses.relational_distillation(embedding, answer.embedding),
+        "neighbours": losses.neighbour_distillation(embedding, answer.embedding, run.others),
         "spatial": losses.spatial_distillation(
             spatial.float(), target.scale.spatial(answer.spatial, spatial.shape[-1])),
         "middle": losses.spatial_distillation(
             middle.float(), target.scale.middle(answer.middle, middle.shape[-1])),
     }
-    loss = (4.0 * terms["cosine"] + s.relational * terms["relational"]
+    run.others = torch.cat([answer.embedding, run.others])[:OTHERS]
+    loss = (4.0 * terms["cosine"] + s.relational * terms["relational"] + s.neighbours * terms["neighbours"]
             + share * (s.spatial * terms["spatial"] + s.middle * terms["middle"]))
     for optimiser in run.optimisers:
         optimiser.zero_grad(set_to_none=True)
@@ -249,7 +264,7 @@ def work(rank: int, folder: Path, runs: Path, path: Path, config: Config, settin
     torch.backends.cudnn.benchmark = True
     faces = torch.from_numpy(images).to(settings.device)
     if settings.live:
-        target = targets.Live(teacher.Network(path, faces[:: max(1, len(faces) // 256)]), faces)
+        target = targets.Live(teacher.Network(path, faces[:: max(1, len(faces) // 256)]), faces, settings.finish)
     else:
         kept = teacher.load(runs / "faces", path.stem)
         faces, target = faces[: len(kept[0])], targets.Kept(*kept, settings.device)

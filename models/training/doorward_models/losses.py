@@ -7,7 +7,7 @@ labels integers [B]. Heads with weights of their own are modules, the rest are f
 import torch
 from torch import nn
 from torch.nn.functional import (
-    binary_cross_entropy_with_logits, cosine_similarity, cross_entropy, linear, mse_loss, normalize, relu,
+    binary_cross_entropy_with_logits, cosine_similarity, cross_entropy, kl_div, linear, mse_loss, normalize, relu,
 )
 
 
@@ -159,6 +159,17 @@ def relational_distillation(student, teacher):
     difference = s @ s.T - t @ t.T
     off_diagonal = 1 - torch.eye(len(s), device=s.device)
     return (difference * off_diagonal).square().sum() / off_diagonal.sum()
+
+
+def neighbour_distillation(student, teacher, others, temperature: float = 0.07):
+    """How differently the student and the teacher see who of `others` [N, D] each face is most like.
+
+    Kullback-Leibler divergence of the softmax over the cosines to the teacher's embeddings of other faces. After
+    Fang et al., "SEED: Self-supervised Distillation" (2021).
+    """
+    others = normalize(others, dim=1).T
+    s, t = ((normalize(e, dim=1) @ others / temperature).log_softmax(1) for e in (student, teacher))
+    return kl_div(s, t, log_target=True, reduction="batchmean")
 
 
 def spatial_distillation(student, teacher):

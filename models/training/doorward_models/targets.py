@@ -92,8 +92,9 @@ class Live:
     SIDE = 112  # of the images that it is shown
     BEND = 0.03  # share of the width that parts of a face move by, at most
 
-    def __init__(self, network: teacher.Network, faces: Tensor):
-        self.network, self.faces = network, faces
+    def __init__(self, network: teacher.Network, faces: Tensor, real: bool = False):
+        """`real`: only people that there are, neither bent nor mixed."""
+        self.network, self.faces, self.real = network, faces, real
         self.asked = precision.compiled(network, faces.device.type)
         self.made = precision.compiled(self.make, faces.device.type)
         sample = faces[:: max(1, len(faces) // SAMPLE)]
@@ -105,7 +106,9 @@ class Live:
         return self.scale.embedding(teacher.of_faces(self.network, teacher.unit(self.faces[rows]))[0])
 
     def make(self, faces: Tensor) -> Tensor:
-        """Posed and mixed faces [B, 3, SIDE, SIDE]."""
+        """Posed and (unless `real`) mixed faces [B, 3, SIDE, SIDE]."""
+        if self.real:
+            return augment.pose(faces, self.SIDE, None, mirrored=0.5)
         posed = augment.pose(augment.uncover(faces, None), self.SIDE, None, mirrored=0.5, bend=self.BEND)
         return augment.mix(posed, None)
 

@@ -116,12 +116,22 @@ def test_relational_distillation_compares_similarities_not_coordinates():
     assert losses.cosine_distillation(merged, teacher).item() == pytest.approx(0.5)
 
 
+def test_neighbour_distillation_compares_whom_a_face_is_like():
+    others = torch.eye(2)
+    assert losses.neighbour_distillation(torch.tensor([[2.0, 1.0]]), torch.tensor([[4.0, 2.0]]), others).item() == 0.0
+    sure, torn = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]])  # of the odds 3 to 1 at this temperature
+    value = losses.neighbour_distillation(torn, sure, others, temperature=1 / math.log(3)).item()
+    assert value == pytest.approx(0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5))
+    assert losses.neighbour_distillation(torn, sure, torch.empty(0, 2)).item() == 0.0
+
+
 GRADIENTS = {
     "koch": lambda x: losses.KochHead(3).double().loss(x[:4], x[4:], torch.tensor([1, 0, 1, 0])),
     "contrastive": lambda x: losses.contrastive(x[:4], x[4:], torch.tensor([1, 0, 1, 0]), 2.0),
     "semi-hard": lambda x: losses.triplet_semi_hard(x, torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])),
     "batch-hard": lambda x: losses.triplet_batch_hard(x, torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])),
     "cosine": lambda x: losses.cosine_distillation(x, torch.ones_like(x)),
+    "neighbours": lambda x: losses.neighbour_distillation(x, torch.ones_like(x), torch.eye(3, dtype=x.dtype), 0.5),
     "relational": lambda x: losses.relational_distillation(x, torch.eye(8, dtype=torch.float64)),
 }
 
