@@ -12,7 +12,7 @@ use jiff::ZonedDateTime;
 use super::answer::{Answer, Case, Reason, Ruling};
 use super::attempt::Attempt;
 use super::lockout::{Lockout, LockoutRules, Refusals};
-use super::rules::{Denial, Evidence, Rule, decide};
+use super::rules::{Denial, Evidence, Rule, decide, sees_an_attack};
 use crate::challenge::{Challenge, ChallengeRules, Pose, Progress, Turn};
 use crate::decision::{Decision, Outcome, cast};
 use crate::face::TrackId;
@@ -203,8 +203,9 @@ impl Admission {
                 attempt.claimed |= claim.is_some();
                 return;
             }
-            let (case, missing) = (attempt.case(), attempt.missing);
-            self.deny(case, Reason::Rules(missing), now);
+            let reason = attempt.denied_for(Reason::Rules(attempt.missing));
+            let case = attempt.case();
+            self.deny(case, reason, now);
         }
         let limited = self.lockout.limits(subject, now);
         let attempt = Attempt {
@@ -216,6 +217,7 @@ impl Admission {
             challenge: None,
             passed: false,
             presentation: None,
+            attack: false,
             face: face.clone(),
             closed: limited,
         };
@@ -236,8 +238,7 @@ impl Admission {
         }
         let shown = attempt.is_shown_by(face);
         if shown {
-            attempt.presentation = face.presentation.or(attempt.presentation);
-            attempt.face = face.clone();
+            attempt.take(face);
         }
         let pose = Pose {
             yaw: face.quality.yaw,
@@ -245,6 +246,7 @@ impl Admission {
             person: attempt.person(face, &self.rules),
         };
         let rules = &self.rules.rules;
+        attempt.attack |= sees_an_attack(rules, &attempt.subject, wall, attempt.evidence());
         let mut judged = decide(rules, &attempt.subject, wall, attempt.evidence());
         if judged.is_ok() && attempt.challenge.take().is_some() {
             // A claim has opened a way without it; the face has time to be seen once more.
@@ -259,8 +261,9 @@ impl Admission {
                 }
                 Progress::Failed(failure) => {
                     attempt.closed = true;
+                    let reason = attempt.denied_for(Reason::Challenge(failure));
                     let case = attempt.case();
-                    return self.deny(case, Reason::Challenge(failure), now);
+                    return self.deny(case, reason, now);
                 }
                 Progress::Passed => {
                     (attempt.challenge, attempt.passed) = (None, true);
@@ -306,7 +309,7 @@ impl Admission {
             };
             if let Some(reason) = reason {
                 attempt.closed = true;
-                late.push((attempt.case(), reason));
+                late.push((attempt.case(), attempt.denied_for(reason)));
             }
         }
         for (case, reason) in late {

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::admission::AccessRules;
-use super::answer::Case;
+use super::answer::{Case, Reason};
 use super::rules::{Denial, Evidence};
 use crate::challenge::{Challenge, Person};
-use crate::face::Presentation;
+use crate::face::{Presentation, PresentationVerdict};
 use crate::gallery::Match;
 use crate::pipeline::SeenFace;
 
@@ -21,6 +21,8 @@ pub(super) struct Attempt {
     pub(super) challenge: Option<Challenge>,
     pub(super) passed: bool,
     pub(super) presentation: Option<Presentation>,
+    /// A rule has been denied because the face is a picture of one. Another may still be fulfilled.
+    pub(super) attack: bool,
     pub(super) face: SeenFace,
     /// The answer has been given.
     pub(super) closed: bool,
@@ -58,6 +60,25 @@ impl Attempt {
             (true, ..) | (_, true, true) => Person::Same,
             (_, true, false) => Person::Unclear,
             _ => Person::Another,
+        }
+    }
+
+    /// Takes a frame that shows the subject. A verdict of an attack stands: more frames of the same
+    /// picture are no second chance.
+    pub(super) fn take(&mut self, face: &SeenFace) {
+        let verdict = self.presentation.and_then(|p| p.verdict);
+        if verdict != Some(PresentationVerdict::Attack) {
+            self.presentation = face.presentation.or(self.presentation);
+        }
+        self.face = face.clone();
+    }
+
+    /// Why the attempt ends without a grant, when nothing else is known than `reason`.
+    pub(super) fn denied_for(&self, reason: Reason) -> Reason {
+        if self.attack {
+            Reason::Rules(Denial::PresentationAttack)
+        } else {
+            reason
         }
     }
 

@@ -141,6 +141,19 @@ pub fn decide<'a>(
     Err(nearest)
 }
 
+/// Whether a rule for `subject` is not fulfilled because the face is a picture of one.
+pub(super) fn sees_an_attack(
+    rules: &[Rule],
+    subject: &str,
+    now: Option<&ZonedDateTime>,
+    evidence: Evidence,
+) -> bool {
+    let judged = |rule: &Rule| rule.judge(subject, now, evidence).err();
+    rules
+        .iter()
+        .any(|rule| judged(rule) == Some(Denial::PresentationAttack))
+}
+
 impl Rule {
     fn judge(
         &self,

@@ -238,6 +238,25 @@ fn a_card_spares_the_challenge_where_a_rule_says_so() {
 }
 
 #[test]
+fn a_verdict_of_an_attack_stands_whatever_other_rules_wait_for() {
+    let live = || rule(Factor::Face, Policy::Required, false);
+    let card = rule(Factor::FaceAndClaim, Policy::Off, false);
+    let turn = rule(Factor::Face, Policy::Off, true);
+    for (other, frames, expected) in [
+        (&card, "!AAaabb__", &["presentation_attack ada"][..]),
+        (&card, "!AAaacA", &["grant ada"]),
+        (&card, "!AAAA__", &["liveness_unknown ada"]),
+        (&turn, "!AAaabb__", &["turn_left", "presentation_attack ada"]),
+        (&turn, "!AAaalA", &["turn_left", "grant ada"]),
+    ] {
+        for rules in [[live(), other.clone()], [other.clone(), live()]] {
+            let said = play(&mut admission_by(rules.to_vec()), frames, 0);
+            assert_eq!(said, expected, "{frames}");
+        }
+    }
+}
+
+#[test]
 fn refusals_slow_down_and_block() {
     let mut door = admission(rule(Factor::Face, Policy::Required, false));
     let attack = "!AAaa___";
