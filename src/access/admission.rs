@@ -11,7 +11,7 @@ use jiff::ZonedDateTime;
 
 use super::answer::{Answer, Case, Reason, Ruling};
 use super::attempt::Attempt;
-use super::lockout::{Lockout, LockoutRules, Refusals};
+use super::lockout::{DOOR, Lockout, LockoutRules, Refusals};
 use super::rules::{Denial, Evidence, Rule, decide, sees_an_attack};
 use crate::challenge::{Challenge, ChallengeRules, Pose, Progress, Turn};
 use crate::decision::{Decision, Outcome, cast};
@@ -169,8 +169,11 @@ impl Admission {
             let face = faces.iter().find(|face| face.track == decision.track);
             match (decision.outcome, &decision.subject, face) {
                 (Outcome::Match, Some(subject), Some(face)) => self.begin(subject, face, now),
-                // Like somebody, but not enough so: somebody may be trying.
-                (Outcome::NoMatch, ..) => self.refuse(None, now),
+                // Like somebody, but not enough so: somebody may be trying. A door that is blocked
+                // anyway stays so no longer for whoever walks past.
+                (Outcome::NoMatch, ..) if !self.lockout.limits(DOOR, now) => {
+                    self.refuse(None, now);
+                }
                 _ => {}
             }
         }

@@ -19,7 +19,9 @@ pub struct LockoutRules {
     pub slow: Duration,
     /// How long a block lasts.
     pub block: Duration,
-    /// Refusals are forgotten after so long without another, counted from the end of the wait.
+    /// Refusals are forgotten after so long without another, counted from the end of the wait. Those
+    /// at the door, which nobody's coming in forgives, are forgotten besides one by one, all that
+    /// block it in this time: a busy door is refused something every day.
     pub forget: Duration,
 }
 
@@ -112,11 +114,14 @@ impl Lockout {
                 .into_iter()
                 .chain([(DOOR, u32::MAX, door_block_after)])
         {
-            let before = self
-                .entries
-                .get(key)
-                .map_or(0, |entry| entry.refusals.count);
-            let count = before.saturating_add(1);
+            let entry = self.entries.get(key);
+            let faded = entry.filter(|_| key == DOOR).map_or(0, |entry| {
+                let each = self.rules.forget / door_block_after.max(1);
+                let passed = now.saturating_sub(entry.end()).as_millis();
+                u32::try_from(passed / each.as_millis().max(1)).unwrap_or(u32::MAX)
+            });
+            let before = entry.map_or(0, |entry| entry.refusals.count);
+            let count = before.saturating_sub(faded).saturating_add(1);
             let blocked = count >= block_after;
             let wait = if blocked {
                 self.rules.block
@@ -252,6 +257,24 @@ mod tests {
         lockout.forgive("subject 1");
         assert!(lockout.limits("somebody else", at(306)));
         assert!(!lockout.limits("somebody else", at(307)));
+    }
+
+    #[test]
+    fn refusals_at_a_busy_door_fade() {
+        let mut lockout = Lockout::new(RULES, Vec::new(), at(0));
+        let every = RULES.forget.as_secs() / u64::from(RULES.door_block_after);
+        for i in 0..1000 {
+            assert!(lockout.refuse(None, at(i * every)).is_empty(), "{i}");
+        }
+        let mut now = 1000 * every;
+        let burst = (0..8).filter(|_| {
+            now += 1;
+            !lockout.refuse(None, at(now)).is_empty()
+        });
+        assert_eq!(burst.count(), 1, "the eighth in a burst blocks it");
+        now += 300 + 2 * every;
+        assert!(lockout.refuse(None, at(now)).is_empty(), "two have faded");
+        assert!(!lockout.refuse(None, at(now)).is_empty());
     }
 
     #[test]

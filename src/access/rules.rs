@@ -37,7 +37,7 @@ pub struct Rule {
     pub subjects: Vec<String>,
     /// On which days and at which hours.
     pub schedule: Schedule,
-    /// First day.
+    /// First day. Hours over midnight belong to the day on which they begin.
     pub valid_from: Option<Date>,
     /// Last day.
     pub valid_until: Option<Date>,
@@ -201,18 +201,23 @@ impl Rule {
             return Ok(());
         }
         let now = now.ok_or(Denial::ClockUnsynchronised)?;
-        let today = now.date();
-        if self.valid_from.is_some_and(|first| today < first) {
+        let mut days = self.schedule.days_of(now).peekable();
+        let first = days.peek().copied();
+        if days.any(|day| self.judge_date(day).is_ok()) {
+            return Ok(());
+        }
+        self.judge_date(first.unwrap_or(now.date()))?;
+        Err(Denial::OutOfHours)
+    }
+
+    fn judge_date(&self, day: Date) -> Result<(), Denial> {
+        if self.valid_from.is_some_and(|first| day < first) {
             return Err(Denial::NotYetValid);
         }
-        if self.valid_until.is_some_and(|last| today > last) {
+        if self.valid_until.is_some_and(|last| day > last) {
             return Err(Denial::NoLongerValid);
         }
-        if self.schedule.holds(now) {
-            Ok(())
-        } else {
-            Err(Denial::OutOfHours)
-        }
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use jiff::ZonedDateTime;
-use jiff::civil::Weekday;
+use jiff::civil::{Date, Weekday};
 
 /// Minutes of a day.
 const DAY: u16 = 24 * 60;
@@ -83,26 +83,24 @@ impl Schedule {
         !self.days.is_empty() || !self.hours.is_empty()
     }
 
-    /// Whether `now`, in the door's time zone, lies within.
-    pub fn holds(&self, now: &ZonedDateTime) -> bool {
+    /// The days that `now`, in the door's time zone, belongs to: a night belongs to the day on which
+    /// its hours begin. None when it lies outside.
+    pub fn days_of(&self, now: &ZonedDateTime) -> impl Iterator<Item = Date> + '_ {
         let minute =
             u16::try_from(i32::from(now.hour()) * 60 + i32::from(now.minute())).unwrap_or(u16::MAX);
-        let (today, yesterday) = (now.weekday(), now.weekday().previous());
-        if self.hours.is_empty() {
-            return self.includes(today);
-        }
-        self.hours.iter().any(|&Hours { from, to }| {
-            if from < to {
-                self.includes(today) && (from..to).contains(&minute)
-            } else {
-                (self.includes(today) && minute >= from)
-                    || (self.includes(yesterday) && minute < to)
-            }
-        })
-    }
-
-    fn includes(&self, day: Weekday) -> bool {
-        self.days.is_empty() || self.days.contains(&Day(day))
+        let today = now.date();
+        let yesterday = today.yesterday().unwrap_or(today);
+        let all_day = self.hours.is_empty().then_some(today);
+        let begun = self.hours.iter().flat_map(move |&Hours { from, to }| {
+            let over_midnight = from > to;
+            let since = minute >= from && (over_midnight || minute < to);
+            [
+                since.then_some(today),
+                (over_midnight && minute < to).then_some(yesterday),
+            ]
+        });
+        let days = all_day.into_iter().chain(begun.flatten());
+        days.filter(|day| self.days.is_empty() || self.days.contains(&Day(day.weekday())))
     }
 }
 
@@ -146,7 +144,8 @@ mod tests {
             };
             let at: jiff::Timestamp = at.parse().expect(at);
             let now = at.in_tz("Europe/Berlin").expect("a time zone");
-            assert_eq!(schedule.holds(&now), expected, "{days} {hours} {now}");
+            let holds = schedule.days_of(&now).next().is_some();
+            assert_eq!(holds, expected, "{days} {hours} {now}");
         }
     }
 

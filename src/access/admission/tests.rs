@@ -246,7 +246,11 @@ fn a_verdict_of_an_attack_stands_whatever_other_rules_wait_for() {
         (&card, "!AAaabb__", &["presentation_attack ada"][..]),
         (&card, "!AAaacA", &["grant ada"]),
         (&card, "!AAAA__", &["liveness_unknown ada"]),
-        (&turn, "!AAaabb__", &["turn_left", "presentation_attack ada"]),
+        (
+            &turn,
+            "!AAaabb__",
+            &["turn_left", "presentation_attack ada"],
+        ),
         (&turn, "!AAaalA", &["turn_left", "grant ada"]),
     ] {
         for rules in [[live(), other.clone()], [other.clone(), live()]] {
@@ -283,6 +287,11 @@ fn refusals_slow_down_and_block() {
     let mut door = admission(rule(Factor::Face, Policy::Off, false));
     assert_eq!(play(&mut door, &"?".repeat(10), 0), ["block - 300"]);
     assert_eq!(play(&mut door, "!A__", 10), ["rate_limited ada"]);
+    assert!(
+        play(&mut door, "?", 299).is_empty(),
+        "a block is not made longer"
+    );
+    assert_eq!(play(&mut door, "!A__", 301), ["grant ada"]);
 }
 
 #[test]

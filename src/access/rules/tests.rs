@@ -65,7 +65,16 @@ fn subjects_days_and_dates() {
         valid_until: Some("2026-03-20".parse().expect("a date")),
         ..rule()
     };
-    let rules = [ada, week];
+    let night = Rule {
+        name: "night".to_owned(),
+        subjects: vec!["dora".to_owned()],
+        schedule: Schedule {
+            hours: vec!["22:00-06:00".parse().expect("hours")],
+            ..Schedule::default()
+        },
+        ..week.clone()
+    };
+    let rules = [ada, week, night];
     for (subject, now, expected) in [
         ("ada", None, "ada"),
         ("cleo", None, "no_rule"),
@@ -78,6 +87,12 @@ fn subjects_days_and_dates() {
         ("bela", Some("2026-03-05T23:05Z"), "out_of_hours"),
         ("bela", Some("2026-03-20T17:59Z"), "week"),
         ("bela", Some("2026-03-27T12:00Z"), "no_longer_valid"),
+        // Two hours after midnight is still the night of the day before.
+        ("dora", Some("2026-03-06T01:00Z"), "not_yet_valid"),
+        ("dora", Some("2026-03-06T22:00Z"), "night"),
+        ("dora", Some("2026-03-21T01:00Z"), "night"),
+        ("dora", Some("2026-03-21T12:00Z"), "no_longer_valid"),
+        ("dora", Some("2026-03-21T22:00Z"), "no_longer_valid"),
     ] {
         let now = now.map(zoned);
         assert_eq!(
