@@ -10,6 +10,9 @@ use std::time::Duration;
 use crate::face::{FaceBox, Presentation, Quality, QualityReason, QualityReasons, TrackId};
 use crate::gallery::{Candidate, Match};
 
+/// Somebody who stays and goes on being like others is told of so often.
+const NEAR_AGAIN: Duration = Duration::from_secs(60);
+
 /// When evidence suffices.
 #[derive(Clone, Copy, Debug)]
 pub struct DecisionRules {
@@ -100,16 +103,18 @@ struct Visit {
     refused: u32,
     /// How often each reason was given.
     refusals: Vec<(QualityReason, u32)>,
-    /// Whether any frame was like somebody.
-    likeness: bool,
+    /// The most similar frame that was like somebody other than `known`, since something was last said.
+    near: Option<Observation>,
     ambiguous: bool,
     /// When a frame was compared first.
     since: Option<Duration>,
     best: Option<Observation>,
     last: Option<Observation>,
     unknown: bool,
-    /// Whether frames have agreed on somebody, be it during the cool-down.
-    known: bool,
+    /// On whom frames have agreed last, be it during the cool-down.
+    known: Option<Arc<str>>,
+    /// When something was last said.
+    said: Option<Duration>,
     /// Whom the last match was about.
     matched: Option<Arc<str>>,
 }
@@ -143,7 +148,8 @@ impl Decider {
     ///
     /// A visit gives at most one match per subject, and at most one `unknown`, which a later match
     /// may follow: somebody who first looked away shall still come in. Who is still there when the
-    /// cool-down of an earlier visit is over gives one, too.
+    /// cool-down of an earlier visit is over gives one, too. Likeness to others that comes after that is
+    /// not lost: it gives a `no_match` at the end, and every minute of a visit that does not end.
     pub fn observe(
         &mut self,
         track: TrackId,
@@ -163,23 +169,26 @@ impl Decider {
         let vote = vote(comparison, rules.margin);
         visit.compared += 1;
         let seen_for = now.saturating_sub(*visit.since.get_or_insert(now));
-        visit.likeness |= vote != Vote::Nobody;
-        visit.ambiguous |= vote == Vote::Ambiguous;
         let agreeing = cast(&mut visit.votes, vote.clone(), rules.of);
+        visit.approach(&observation, comparison, &vote, agreeing);
         if similarity(&observation) >= visit.best.as_ref().map_or(f32::MIN, similarity) {
             visit.best = Some(observation.clone());
         }
         match vote {
             Vote::Subject(subject) if agreeing >= rules.agree => {
+                if visit.known.as_ref() != Some(&subject) {
+                    visit.known = Some(subject.clone());
+                    visit.say(now);
+                }
                 if visit.matched.as_ref() == Some(&subject) {
                     return None;
                 }
-                visit.known = true;
                 let last = self.recognised.get(&subject);
                 if last.is_some_and(|&at| now.saturating_sub(at) < rules.cooldown) {
                     return None;
                 }
                 visit.matched = Some(subject.clone());
+                visit.say(now);
                 let compared = visit.compared;
                 self.recognised
                     .retain(|_, at| now.saturating_sub(*at) < rules.cooldown);
@@ -198,9 +207,10 @@ impl Decider {
                 if agreeing == rules.of
                     && seen_for >= rules.unknown_after
                     && !visit.unknown
-                    && !visit.known =>
+                    && visit.known.is_none() =>
             {
                 visit.unknown = true;
+                visit.say(now);
                 let (compared, best) = (visit.compared, visit.best.clone()?);
                 let reasons = vec!["below_threshold"];
                 Some(decided(
@@ -210,6 +220,19 @@ impl Decider {
                     reasons,
                     compared,
                     best,
+                ))
+            }
+            _ if now.saturating_sub(visit.said.or(visit.since)?) >= NEAR_AGAIN => {
+                let (near, reasons) = (visit.near.take()?, visit.why_not());
+                let compared = visit.compared;
+                visit.say(now);
+                Some(decided(
+                    track,
+                    Outcome::NoMatch,
+                    None,
+                    reasons,
+                    compared,
+                    near,
                 ))
             }
             _ => None,
@@ -222,19 +245,26 @@ impl Decider {
     pub fn end(&mut self, track: TrackId) -> Option<Decision> {
         let visit = self.visits.remove(&track)?;
         let agree = u32::try_from(self.rules.agree).unwrap_or(u32::MAX);
-        if visit.unknown || visit.known || visit.compared + visit.refused < agree {
-            return None;
-        }
         let compared = visit.compared;
+        if visit.said.is_some() || compared + visit.refused < agree {
+            let reasons = visit.why_not();
+            let near = visit.near.filter(|_| visit.said.is_some())?;
+            return Some(decided(
+                track,
+                Outcome::NoMatch,
+                None,
+                reasons,
+                compared,
+                near,
+            ));
+        }
         let (outcome, reasons, shown) = if compared < agree {
             let mut refusals = visit.refusals;
             refusals.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
             let reasons = refusals.iter().map(|(reason, _)| reason.word()).collect();
             (Outcome::QualityReject, reasons, visit.last)
-        } else if visit.ambiguous {
-            (Outcome::NoMatch, vec!["ambiguous"], visit.best)
-        } else if visit.likeness {
-            (Outcome::NoMatch, vec!["too_few_agree"], visit.best)
+        } else if visit.near.is_some() {
+            (Outcome::NoMatch, visit.why_not(), visit.near)
         } else {
             (Outcome::Unknown, vec!["below_threshold"], visit.best)
         };
@@ -243,6 +273,33 @@ impl Decider {
 }
 
 impl Visit {
+    /// Takes note of a frame that is like somebody new. After something was said, one frame alone is
+    /// no news.
+    fn approach(&mut self, seen: &Observation, comparison: &Match, vote: &Vote, agreeing: usize) {
+        let like = comparison.accepted().map(|candidate| &candidate.subject);
+        if like.is_none() || like == self.known.as_ref() || self.said.is_some() && agreeing < 2 {
+            return;
+        }
+        self.ambiguous |= *vote == Vote::Ambiguous;
+        if similarity(seen) >= self.near.as_ref().map_or(f32::MIN, similarity) {
+            self.near = Some(seen.clone());
+        }
+    }
+
+    /// Something is said at `now`, or known that needs no saying.
+    fn say(&mut self, now: Duration) {
+        (self.near, self.ambiguous, self.said) = (None, false, Some(now));
+    }
+
+    /// Why it is nobody, though like somebody.
+    fn why_not(&self) -> Vec<&'static str> {
+        vec![if self.ambiguous {
+            "ambiguous"
+        } else {
+            "too_few_agree"
+        }]
+    }
+
     fn refuse(&mut self, reasons: &[QualityReason]) {
         self.refused += 1;
         for reason in reasons {

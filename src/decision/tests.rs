@@ -68,7 +68,7 @@ fn play(decider: &mut Decider, track: u64, frames: &str, start: u64) -> Vec<Stri
 
 #[test]
 fn visits_and_their_decisions() {
-    let cases: [(&str, &[&str]); 14] = [
+    let cases: [(&str, &[&str]); 18] = [
         ("AAAAAAAAAA", &["2 Match A[recognised]"]),
         ("A-A--A", &["5 Match A[recognised]"]),
         ("A..A.A", &["end NoMatch [too_few_agree]"]),
@@ -89,6 +89,17 @@ fn visits_and_their_decisions() {
         ("-----", &["end QualityReject [too_dark,too_small]"]),
         ("--.", &["end QualityReject [too_dark,too_small]"]),
         ("--", &[]),
+        // Whoever was called unknown, or known, and is then like somebody else.
+        (
+            ".....A..A..",
+            &["4 Unknown [below_threshold]", "end NoMatch [too_few_agree]"],
+        ),
+        (
+            "AAA..B..B..",
+            &["2 Match A[recognised]", "end NoMatch [too_few_agree]"],
+        ),
+        ("AAAaaaaa.A.A", &["2 Match A[recognised]"]),
+        (".....A.....", &["4 Unknown [below_threshold]"]),
     ];
     for (frames, expected) in cases {
         let said = play(&mut Decider::new(RULES), 1, frames, 0);
@@ -119,6 +130,15 @@ fn whoever_is_still_there_after_the_cool_down_is_recognised_anew() {
     assert_eq!(play(&mut decider, 1, "AAA", 0), ["2 Match A[recognised]"]);
     let stays = "A".repeat(120);
     assert_eq!(play(&mut decider, 2, &stays, 3), ["72 Match A[recognised]"]);
+}
+
+#[test]
+fn whoever_stays_and_tries_is_told_of_every_minute() {
+    let mut decider = Decider::new(RULES);
+    let tries = "A..A.".repeat(300);
+    let said = play(&mut decider, 1, &tries, 0);
+    let expected = ["600", "1200", "end"].map(|at| format!("{at} NoMatch [too_few_agree]"));
+    assert_eq!(said, expected);
 }
 
 #[test]
