@@ -58,7 +58,7 @@ pub struct SeenFace {
     pub refusals: QualityReasons,
     /// The comparison with everybody (1:N).
     pub comparison: Option<Match>,
-    /// The comparison with the subject that is claimed (1:1).
+    /// The comparison with the subject that is claimed, or that a turned face has to stay (1:1).
     pub verification: Option<Verification>,
     /// What the visit's frames that were taken for the same subject say about a picture of a face.
     pub presentation: Option<Presentation>,
@@ -102,6 +102,8 @@ pub struct Pipeline {
     decider: Decider,
     /// The subject that faces are compared with besides.
     claimed: Option<Arc<str>>,
+    /// Visits whose face is compared with this subject instead.
+    turning: Vec<(TrackId, Arc<str>)>,
     /// The frames of each visit, apart by the subject that they were taken for: a picture of
     /// somebody does not profit from the face of whoever holds it.
     presentations: HashMap<TrackId, HashMap<Option<Arc<str>>, Fusion>>,
@@ -137,6 +139,7 @@ impl Pipeline {
             tracker: Tracker::new(visit_gap),
             decider: Decider::new(rules),
             claimed: None,
+            turning: Vec::new(),
             presentations: HashMap::new(),
             motion: Motion::default(),
             looked_at: None,
@@ -163,6 +166,13 @@ impl Pipeline {
     /// Compares faces with this subject besides (1:1), from the next frame on.
     pub fn claim(&mut self, subject: Option<String>) {
         self.claimed = subject.map(Arc::from);
+    }
+
+    /// Compares the faces of these visits with their subject instead (1:1), from the next frame on.
+    pub fn turn<'a>(&mut self, subjects: impl Iterator<Item = (TrackId, &'a str)>) {
+        self.turning.clear();
+        self.turning
+            .extend(subjects.map(|(track, subject)| (track, subject.into())));
     }
 
     /// Takes one frame from its bytes to decisions. `frame.captured_at` is the time that counts.
@@ -295,7 +305,9 @@ impl Pipeline {
             self.probe.set(self.embedder.embed(&self.aligned)?);
             timings.embed += watch.lap();
             face.comparison = Some(self.gallery.search(&self.probe)?);
-            if let Some(subject) = &self.claimed {
+            let turning = self.turning.iter().find(|(visit, _)| *visit == track);
+            let turning = turning.map(|(_, subject)| subject);
+            if let Some(subject) = turning.or(self.claimed.as_ref()) {
                 face.verification = self.gallery.compare(&self.probe, subject)?;
             }
             timings.search += watch.lap();
@@ -310,7 +322,9 @@ impl Pipeline {
         let Some((liveness, rules)) = &mut self.liveness else {
             return Ok(None);
         };
-        let claimed = face.verification.as_ref().filter(|v| v.is_accepted());
+        let of_claim =
+            |v: &&Verification| v.is_accepted() && Some(&v.subject) == self.claimed.as_ref();
+        let claimed = face.verification.as_ref().filter(of_claim);
         let accepted = face.comparison.as_ref().and_then(Match::accepted);
         let person = claimed.map(|verification| &verification.subject);
         let person = person.or(accepted.map(|candidate| &candidate.subject));

@@ -36,8 +36,17 @@ pub struct AccessRules {
     pub wait: Duration,
     /// A face that is not seen for so long has gone.
     pub gap: Duration,
-    /// Similarity that a turned face has to keep.
-    pub hold_similarity: f32,
+    /// Similarity that a turned face has to keep, by the number of the subject's templates from one on.
+    pub hold_similarity: Vec<f32>,
+}
+
+impl AccessRules {
+    /// The similarity to a subject of so many templates that a turned face has to keep.
+    pub(super) fn hold(&self, templates: usize) -> f32 {
+        let last = self.hold_similarity.last();
+        let of = self.hold_similarity.get(templates.saturating_sub(1));
+        of.or(last).copied().unwrap_or(f32::INFINITY)
+    }
 }
 
 /// A claimed identity that waits for its face.
@@ -79,6 +88,13 @@ impl Admission {
     /// Whether there is any rule to go by.
     pub fn is_on(&self) -> bool {
         !self.rules.rules.is_empty()
+    }
+
+    /// The subject that the face of this visit has to be compared with while it is turned (1:1).
+    pub fn turning(&self) -> impl Iterator<Item = (TrackId, &str)> {
+        let turning = |attempt: &Attempt| attempt.challenge.is_some() && !attempt.closed;
+        let attempts = self.attempts.iter().filter(move |(_, a)| turning(a));
+        attempts.map(|(track, attempt)| (*track, attempt.subject.as_str()))
     }
 
     /// The claimed subject that faces have to be compared with (1:1).
@@ -223,6 +239,8 @@ impl Admission {
             attack: false,
             face: face.clone(),
             closed: limited,
+            limited,
+            votes: VecDeque::new(),
         };
         if limited {
             self.deny(attempt.case(), Reason::RateLimited, now);
@@ -237,6 +255,14 @@ impl Admission {
         };
         attempt.seen = now;
         if attempt.closed {
+            // Whoever has waited as told, and is still there, may try again.
+            let shown = attempt.is_shown_by(face);
+            let agreeing = cast(&mut attempt.votes, shown, self.rules.of);
+            let again = attempt.limited && shown && agreeing >= self.rules.agree;
+            if again && !self.lockout.limits(&attempt.subject, now) {
+                let subject = attempt.subject.clone();
+                self.begin(&subject, face, now);
+            }
             return;
         }
         let shown = attempt.is_shown_by(face);

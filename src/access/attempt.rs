@@ -1,5 +1,6 @@
 //! One attempt to come in: what speaks for it so far.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::admission::AccessRules;
@@ -7,7 +8,7 @@ use super::answer::{Case, Reason};
 use super::rules::{Denial, Evidence};
 use crate::challenge::{Challenge, Person};
 use crate::face::{Presentation, PresentationVerdict};
-use crate::gallery::Match;
+use crate::gallery::{Match, Verification};
 use crate::pipeline::SeenFace;
 
 /// One attempt, from the frame on which enough of them agreed.
@@ -26,6 +27,10 @@ pub(super) struct Attempt {
     pub(super) face: SeenFace,
     /// The answer has been given.
     pub(super) closed: bool,
+    /// It was that there had been too many refusals.
+    pub(super) limited: bool,
+    /// Whether each of the last frames since then showed the subject.
+    pub(super) votes: VecDeque<bool>,
 }
 
 impl Attempt {
@@ -47,14 +52,14 @@ impl Attempt {
     }
 
     /// Whom a frame of the challenge shows. A face that looks ahead has to be as like as ever; one
-    /// that is turned is less like, and has to keep what is left.
+    /// that is turned is less like, and has to keep what is left: compared 1:1, because among
+    /// hundreds somebody is always a little more like a turned face.
     pub(super) fn person(&self, face: &SeenFace, rules: &AccessRules) -> Person {
-        let Some(comparison) = &face.comparison else {
+        let of_subject = |v: &&Verification| *v.subject == *self.subject;
+        let Some(verification) = face.verification.as_ref().filter(of_subject) else {
             return Person::Unclear;
         };
-        let best = comparison.best.as_ref();
-        let held = best
-            .is_some_and(|c| *c.subject == *self.subject && c.similarity >= rules.hold_similarity);
+        let held = verification.similarity >= rules.hold(verification.templates);
         let turned = face.quality.yaw.abs() > rules.challenge.front_yaw;
         match (self.is_shown_by(face), held, turned) {
             (true, ..) | (_, true, true) => Person::Same,

@@ -59,7 +59,7 @@ impl Guard {
             .follow(rules, setup.lockout_rules(), draw(&setup));
     }
 
-    /// Before a frame: takes claims, and has the pipeline compare with the claimed subject.
+    /// Before a frame: takes claims, and has the pipeline compare with whom somebody has to be.
     pub(super) fn prepare(&mut self, pipeline: &mut Pipeline) {
         while let Ok(claimed) = self.claims.try_recv() {
             let Claimed {
@@ -82,6 +82,7 @@ impl Guard {
             self.act(answers, made);
         }
         pipeline.claim(self.admission.claimed().map(str::to_owned));
+        pipeline.turn(self.admission.turning());
     }
 
     /// After a frame of the time `now`, which was taken at `taken`.

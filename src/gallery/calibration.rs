@@ -99,10 +99,10 @@ impl ThresholdPolicy {
         self.at(share(self.fpir, templates))
     }
 
-    /// The similarity that a stranger reaches with probability `fmr`, by the calibration where
-    /// there is one.
-    pub(super) fn calibrated(&self, fmr: f64) -> f32 {
-        similarity(self.of(fmr).or(self.threshold))
+    /// The similarity that a stranger reaches with probability `fmr` to one of so many `templates`,
+    /// by the calibration where there is one.
+    pub(super) fn calibrated(&self, fmr: f64, templates: usize) -> f32 {
+        similarity(self.of(share(fmr, templates)).or(self.threshold))
     }
 
     fn at(&self, fmr: f64) -> f32 {
@@ -176,7 +176,7 @@ mod tests {
             ..policy.clone()
         };
         assert!((overridden.verification() - 0.7).abs() < 1e-6);
-        assert!((overridden.calibrated(1e-2) - 0.2).abs() < 1e-6);
+        assert!((overridden.calibrated(1e-2, 1) - 0.2).abs() < 1e-6);
         // A hundred comparisons may have 1e-4 each.
         assert!((policy.identification(100) - 0.5).abs() < 1e-3);
         let fixed = ThresholdPolicy {

@@ -47,6 +47,8 @@ pub struct Verification {
     pub similarity: f32,
     /// What it has to reach.
     pub threshold: f32,
+    /// How many templates the subject has.
+    pub templates: usize,
 }
 
 impl Verification {
@@ -236,6 +238,7 @@ impl Gallery {
                 subject: Arc::clone(subject),
                 similarity: self.best(probe, rows)?,
                 threshold: self.policy.verification_of(rows.len()),
+                templates: rows.len(),
             })
         }))
     }
@@ -245,9 +248,9 @@ impl Gallery {
         self.entry_of(subject).is_some()
     }
 
-    /// The similarity that a stranger reaches with probability `fmr`.
-    pub fn similarity_at(&self, fmr: f64) -> f32 {
-        self.policy.calibrated(fmr)
+    /// The similarity that a stranger reaches with probability `fmr` to one of so many `templates`.
+    pub fn similarity_at(&self, fmr: f64, templates: usize) -> f32 {
+        self.policy.calibrated(fmr, templates)
     }
 
     fn entry_of(&self, subject: &str) -> Option<&(Arc<str>, Range<usize>)> {

@@ -12,6 +12,9 @@ use crate::config::{Config, RuleSection, Zone};
 use crate::door::LatchRules;
 use crate::gallery::Gallery;
 
+/// A subject with more templates is taken to have so many.
+const TEMPLATES: usize = 16;
+
 /// How much closer the eyes may come in a challenge than the turn of the head explains.
 const FLATNESS: f32 = 0.2;
 
@@ -43,7 +46,9 @@ impl Setup {
             of: decision.of.get() as usize,
             wait: Duration::from_secs_f64(access.wait_s.get()),
             gap,
-            hold_similarity: gallery.similarity_at(challenge.hold_fmr.get()),
+            hold_similarity: (1..=TEMPLATES)
+                .map(|templates| gallery.similarity_at(challenge.hold_fmr.get(), templates))
+                .collect(),
         }
     }
 
