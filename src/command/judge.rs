@@ -1,5 +1,6 @@
 //! From bytes that anybody may have sent to a command that may be obeyed.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -13,12 +14,18 @@ use super::refusal::Refusal;
 /// How far the sender's clock may be ahead.
 const AHEAD: SignedDuration = SignedDuration::from_secs(1);
 
+/// Commands that are remembered because they were answered with a challenge; the oldest gives way.
+const CHALLENGED: usize = 256;
+
 /// Judges the commands that come to one device.
 #[derive(Debug)]
 pub struct Judge {
     device: String,
     key: CommandKey,
     challenges: Challenges,
+    /// Nonces of what was answered with a challenge. It was signed anew with that, so that it is not
+    /// to be obeyed when the clock comes to be believed.
+    challenged: VecDeque<Nonce>,
 }
 
 /// When a command came.
@@ -104,6 +111,7 @@ impl Judge {
             device: device.to_owned(),
             key,
             challenges: Challenges::default(),
+            challenged: VecDeque::new(),
         }
     }
 
@@ -166,7 +174,12 @@ impl Judge {
                 }
                 Proof::Challenge
             }
-            (None, None) => return Err(Refusal::ChallengeNeeded),
+            (None, None) => {
+                self.challenged.truncate(CHALLENGED - 1);
+                self.challenged.push_front(nonce);
+                return Err(Refusal::ChallengeNeeded);
+            }
+            (None, Some(_)) if self.challenged.contains(&nonce) => return Err(Refusal::Replayed),
             (None, Some(now)) => {
                 let ahead = issued_at.duration_since(now);
                 if ahead > AHEAD {

@@ -250,3 +250,16 @@ fn without_a_clock_a_challenge_stands_for_the_time() {
     let unsigned = judge.judge(&unsigned, false, &timeless(20)).unwrap_err();
     assert_eq!(unsigned.challenge, None);
 }
+
+#[test]
+fn what_was_answered_with_a_challenge_is_not_obeyed_by_its_time() {
+    let payload = signed(&Action::Hold);
+    let mut judge = judge();
+    let mut say = |moment: Moment| judge.judge(&payload, false, &moment).map_err(|r| r.reason);
+    let no_clock = Moment {
+        now: None,
+        ..moment(0.0)
+    };
+    assert_eq!(say(no_clock), Err(Refusal::ChallengeNeeded));
+    assert_eq!(say(moment(3.0)), Err(Refusal::Replayed));
+}
