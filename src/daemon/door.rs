@@ -15,7 +15,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 
-use super::keeper::Keeper;
+use super::keeper::{Keeper, Report};
 use super::{Shared, join, lock, spawn};
 use crate::camera;
 use crate::door::{Contact, Latch, Strike};
@@ -110,7 +110,11 @@ impl DoorControl {
     pub(super) fn release(&self, by: &str) -> Result<(), DoorRefusal> {
         self.publish("released")?;
         let stored = lock(&self.shared.store).hold_door(false);
-        stored.map_err(DoorRefusal::NotStored)?;
+        if let Err(error) = stored {
+            // It has been told already, and is not so.
+            let _ = self.publish("held");
+            return Err(DoorRefusal::NotStored(error));
+        }
         log::info!("door: released by {by}");
         self.held.store(false, Ordering::SeqCst);
         self.order(Order::Hold(false))
@@ -213,10 +217,13 @@ impl Door {
         let reporting = spawn("door-events", ended, {
             let shared = Arc::clone(shared);
             move || {
-                // `publish` has logged why, if one could not be stored.
-                reported
-                    .iter()
-                    .for_each(|event| drop(shared.publish(event)));
+                for report in reported {
+                    match report {
+                        // `publish` has logged why, if it could not be stored.
+                        Report::Event(event) => drop(shared.publish(*event)),
+                        Report::Words(level, words) => log::log!(level, "door: {words}"),
+                    }
+                }
                 Ok(())
             }
         })?;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use jiff::{SignedDuration, Timestamp};
+use log::Level;
 
 use super::door::{LockWords, Order};
 use super::{Shared, lock};
@@ -19,11 +20,20 @@ const IDLE: Duration = Duration::from_secs(60);
 /// How long a lock on MQTT may take a word for true, besides the pulse.
 const LOCK_WORD_VALID: SignedDuration = SignedDuration::from_secs(2);
 
+/// What the door's thread has to tell.
+pub(super) enum Report {
+    /// An event that nothing hangs on.
+    Event(Box<VerificationEvent>),
+    /// Words for the log.
+    Words(Level, String),
+}
+
 /// What the door's thread owns.
 pub(super) struct Keeper {
     pub(super) shared: Arc<Shared>,
-    /// To the thread that stores and sends: whoever holds the strike waits for no disk.
-    pub(super) reports: Sender<VerificationEvent>,
+    /// To the thread that stores, sends and logs: whoever holds the strike waits for no disk and for
+    /// nobody who reads the log.
+    pub(super) reports: Sender<Report>,
     pub(super) latch: Latch,
     pub(super) origin: Instant,
     pub(super) pulse: Duration,
@@ -47,7 +57,7 @@ impl Keeper {
             };
             match orders.recv_timeout(wait) {
                 Ok(Order::Open(decided)) => self.grant(decided),
-                Ok(Order::Hold(held)) => self.latch.hold(held),
+                Ok(Order::Hold(held)) => self.latch.hold(held, self.now()),
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -74,7 +84,7 @@ impl Keeper {
             Refusal::Stale => "grant_too_old",
             Refusal::Held => "held",
         };
-        log::warn!("door: stays shut ({reason})");
+        self.say(Level::Warn, format!("stays shut ({reason})"));
         let event = lock(&self.shared.maker).door(reason, Timestamp::now());
         self.report(event);
     }
@@ -88,7 +98,7 @@ impl Keeper {
             strike.set(open).context("the door is out of control")?;
         }
         self.open = open;
-        log::info!("door: {}", if open { "open" } else { "shut" });
+        self.say(Level::Info, if open { "open" } else { "shut" });
         self.tell(open);
         Ok(())
     }
@@ -111,7 +121,7 @@ impl Keeper {
             pulse_s: open.then_some(self.pulse.as_secs_f64()),
         };
         if words.try_send(word).is_err() {
-            log::warn!("door: the lock on MQTT could not be told");
+            self.say(Level::Warn, "the lock on MQTT could not be told");
         }
     }
 
@@ -129,14 +139,17 @@ impl Keeper {
             Alarm::ShutAgain => maker.door("shut_again", Timestamp::now()),
         };
         drop(maker);
-        log::warn!("door: {}", event.reason);
+        self.say(Level::Warn, event.reason.clone());
         self.report(event);
         Ok(())
     }
 
-    /// An event that nothing hangs on.
     fn report(&self, event: VerificationEvent) {
-        let _ = self.reports.send(event);
+        let _ = self.reports.send(Report::Event(Box::new(event)));
+    }
+
+    fn say(&self, level: Level, words: impl Into<String>) {
+        let _ = self.reports.send(Report::Words(level, words.into()));
     }
 
     fn show(&self) {

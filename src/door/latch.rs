@@ -79,10 +79,10 @@ impl Latch {
     }
 
     /// Holds the door shut, at once, or no longer.
-    pub fn hold(&mut self, held: bool) {
+    pub fn hold(&mut self, held: bool, now: Duration) {
         self.held = held;
-        if held {
-            self.open_until = None;
+        if held && self.open_until.take().is_some() {
+            self.excused_until = self.excused_until.min(now + self.rules.grace);
         }
     }
 
@@ -161,10 +161,10 @@ mod tests {
     fn a_held_door_is_shut_at_once_and_stays_so() {
         let mut latch = Latch::new(RULES, false);
         latch.open(at(0), at(0)).expect("fresh");
-        latch.hold(true);
+        latch.hold(true, at(1));
         assert!(!latch.is_open(at(1)) && latch.is_held());
         assert_eq!(latch.open(at(0), at(1)), Err(Refusal::Held));
-        latch.hold(false);
+        latch.hold(false, at(1));
         assert!(!latch.is_open(at(1)), "nothing is made up for");
         assert_eq!(latch.open(at(0), at(1)), Ok(()));
         assert_eq!(
@@ -195,6 +195,11 @@ mod tests {
         ] {
             assert_eq!(latch.contact(open, at(second)), expected, "{second}");
         }
+        // Whoever pulls at the door after it was held in the middle of a pulse.
+        latch.open(at(0), at(200)).expect("fresh");
+        latch.hold(true, at(201));
+        assert_eq!(latch.contact(false, at(201)), Some(ShutAgain));
+        assert_eq!(latch.contact(true, at(202)), Some(Forced));
         // A door that is found open at the start was opened without a decision of ours.
         assert_eq!(Latch::new(RULES, false).contact(true, at(0)), Some(Forced));
     }
