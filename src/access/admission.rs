@@ -124,7 +124,7 @@ impl Admission {
             .as_ref()
             .is_some_and(|claim| claim.subject != subject)
         {
-            self.end_claim(now);
+            self.end_claim(Reason::ClaimReplaced, now);
         }
         let case = Case {
             subject: known.then(|| subject.to_owned()),
@@ -347,20 +347,20 @@ impl Admission {
         self.attempts
             .retain(|_, attempt| !(attempt.closed && gone(attempt)));
         if self.claim.as_ref().is_some_and(|claim| now >= claim.until) {
-            self.end_claim(now);
+            self.end_claim(Reason::Rules(Denial::FaceMissing), now);
         }
         self.lockout.forget(now);
     }
 
     /// The claim's face was not seen.
-    fn end_claim(&mut self, now: Duration) {
+    fn end_claim(&mut self, reason: Reason, now: Duration) {
         if let Some(claim) = self.claim.take() {
             let case = Case {
                 subject: Some(claim.subject),
                 claimed: true,
                 ..Case::default()
             };
-            self.deny(case, Reason::Rules(Denial::FaceMissing), now);
+            self.deny(case, reason, now);
         }
     }
 

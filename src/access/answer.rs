@@ -57,6 +57,8 @@ pub enum Reason {
     RateLimited,
     /// Nobody of the claimed name is enrolled.
     ClaimOfNobody,
+    /// Another identity was claimed before the face was seen.
+    ClaimReplaced,
     /// The door is held shut.
     Held,
 }
@@ -69,6 +71,7 @@ impl Reason {
             Self::Challenge(failure) => failure.word(),
             Self::RateLimited => "rate_limited",
             Self::ClaimOfNobody => "claim_of_nobody",
+            Self::ClaimReplaced => "claim_replaced",
             Self::Held => "door_held",
         }
     }
@@ -86,7 +89,10 @@ impl Reason {
     pub const fn counts(self) -> bool {
         let faultless = matches!(
             self,
-            Self::Rules(Denial::ClockUnsynchronised) | Self::RateLimited | Self::Held
+            Self::Rules(Denial::ClockUnsynchronised)
+                | Self::RateLimited
+                | Self::ClaimReplaced
+                | Self::Held
         );
         !faultless
     }

@@ -111,7 +111,9 @@ impl Executor {
             Action::Claim { subject } => {
                 let subject = SubjectName::new(subject)?;
                 self.door.claim(subject.as_str())?;
-                Ok(said("the face at the camera has to agree"))
+                Ok(said(
+                    "the claim is looked at; an access event says what comes of it",
+                ))
             }
         }
     }
