@@ -90,6 +90,7 @@ impl Stage {
             let since = asked.map(|(turn, at)| (turn, (now - at).as_secs_f32()));
             let pose = act(since, (now - begin).as_secs_f32());
             let frame = render(&self.prop, surface, &pose, now);
+            self.pipeline.turn(admission.turning());
             let step = self.pipeline.step(&frame).unwrap();
             for answer in admission.observe(&step.faces, &step.decisions, now, None) {
                 let word = match answer.ruling {
