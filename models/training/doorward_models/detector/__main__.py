@@ -30,19 +30,6 @@ def train(args: argparse.Namespace) -> None:
           args.marks, args.device or precision.best_device(), args.loaders)
 
 
-def halves(args: argparse.Namespace) -> None:
-    """Cache the teacher's feature maps, train one half of the student on them, join the halves, train both."""
-    from . import halves
-
-    folder = args.runs / "detector"
-    if args.action == "features":
-        halves.write_features(folder, args.teacher, args.size, args.threads)
-    elif args.action == "join":
-        halves.join(folder, folder / "joined.pt")
-    else:
-        halves.train_half(args.action, folder, args.size, args.steps, args.batch, args.rate, args.threads)
-
-
 def export(args: argparse.Namespace) -> None:
     """Write the averaged weights as ONNX: float32 below --runs, int8 to --out."""
     import numpy as np
@@ -53,7 +40,7 @@ def export(args: argparse.Namespace) -> None:
 
     folder = args.runs / "detector"
     plain = folder / "detector_f32.onnx"
-    onnx.save(writer.build(writer.load(args.checkpoint or folder / "both.pt")), plain)
+    onnx.save(writer.build(writer.load(args.checkpoint or folder / "checkpoint.pt")), plain)
     scenes = shards.Shard(shards.complete(folder / "shards", args.size)[0])
     images = np.asarray(scenes.images[: args.calibrate])
     quantise.quantise(plain, args.out, images, args.method)
@@ -96,15 +83,8 @@ def main() -> None:
     sub.add_argument("--marks", type=float, default=30.0, help="weight of the landmarks in the loss")
     sub.add_argument("--device", help="cpu or cuda; the GPU where there is one")
     sub.add_argument("--loaders", type=int, default=1, help="processes that make the batches")
-
-    sub = command(halves)
-    sub.add_argument("action", choices=("features", "lower", "upper", "join", "both"))
-    sub.add_argument("--size", type=int, default=160)
-    sub.add_argument("--steps", type=int, default=5000)
-    sub.add_argument("--batch", type=int, default=16)
-    sub.add_argument("--rate", type=float, default=4e-3)
     sub = command(export)
-    sub.add_argument("--checkpoint", type=Path, help="default: both.pt below --runs")
+    sub.add_argument("--checkpoint", type=Path, help="default: the one that train writes")
     sub.add_argument("--size", type=int, default=160, help="scene size to calibrate on")
     sub.add_argument("--calibrate", type=int, default=256, help="number of scenes to calibrate on")
     sub.add_argument("--method", default="minmax", help="how int8 ranges are chosen: minmax, percentile or mse")

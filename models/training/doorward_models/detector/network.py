@@ -50,15 +50,12 @@ class Network(nn.Module):
             nn.init.constant_(head.bias[:2], -4.0)
             nn.init.constant_(head.bias[4:6], 1.0)
 
-    def lower(self, pixels: Tensor) -> Tensor:
-        """The costly part, pixels to the backbone's map at stride 8."""
-        return self.backbone[0](self.stem(pixels / 64))
-
-    def upper(self, x: Tensor) -> Tensor:
-        """From the backbone's map at stride 8 to the raw values."""
-        maps = [x]
-        for stage in self.backbone[1:]:
-            maps.append(stage(maps[-1]))
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = self.stem(pixels / 64)
+        maps = []
+        for stage in self.backbone:
+            x = stage(x)
+            maps.append(x)
         for level in (1, 0):
             maps[level + 1] = self.lateral[level](maps[level + 1])
             maps[level] = maps[level] + self.upsample(maps[level + 1])
@@ -66,9 +63,6 @@ class Network(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             levels = [head(x.float()) for head, x in zip(self.heads, maps)]
         return torch.cat([level.flatten(2).transpose(1, 2) for level in levels], 1)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.upper(self.lower(pixels))
 
 
 def cost(network: nn.Module, height: int, width: int) -> tuple[int, int]:

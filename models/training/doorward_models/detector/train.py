@@ -87,7 +87,6 @@ def rate(step: int, steps: int, peak: float) -> float:
 
 def loop(
     network: Network,
-    modules: list[torch.nn.Module],
     batches: IterableDataset,
     parts: Callable[..., dict[str, torch.Tensor]],
     checkpoint: Path,
@@ -95,13 +94,13 @@ def loop(
     peak: float,
     loaders: int = 1,
 ) -> None:
-    """Trains `modules` of `network`, on their device, until `steps` on the loss `parts(*batch)`.
+    """Trains `network`, on its device, until `steps` on the loss `parts(*batch)`.
 
     Continues `checkpoint` if it is there. `loaders` processes make the batches.
     """
     network.to(memory_format=torch.channels_last).train()
     device = next(network.parameters()).device
-    parameters = [p for m in modules for p in m.parameters()]
+    parameters = list(network.parameters())
     optimiser = torch.optim.AdamW(parameters, lr=peak, weight_decay=1e-4)
     step, ema = 0, {k: v.clone() for k, v in network.state_dict().items()}
     if checkpoint.exists():
@@ -177,4 +176,4 @@ def train(runs: Path, size: int, steps: int, batch: int, peak: float, threads: i
         return loss(raw, cells, *labels, marks)
 
     batches = Batches(shards, batch)
-    loop(network, [network], batches, parts, runs / "checkpoint.pt", steps, peak, loaders)
+    loop(network, batches, parts, runs / "checkpoint.pt", steps, peak, loaders)
