@@ -154,6 +154,13 @@ impl Config {
         if mqtt.client_cert_file.is_some() != mqtt.client_key_file.is_some() {
             return Err("[mqtt] client_cert_file and client_key_file go together".to_owned());
         }
+        if mqtt.client_cert_file.is_some() && mqtt.ca_file.is_none() {
+            return Err(
+                "[mqtt] client_cert_file needs ca_file: name the authority that signed the \
+                 broker's certificate"
+                    .to_owned(),
+            );
+        }
         if mqtt.password_file.is_some() && mqtt.username.is_none() {
             return Err("[mqtt] password_file needs username".to_owned());
         }

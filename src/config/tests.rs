@@ -101,7 +101,7 @@ fn the_reference_knows_every_key() {
 
 #[test]
 fn what_is_wrong_is_named_with_its_place() {
-    let cases: [(&str, &[&str]); 29] = [
+    let cases: [(&str, &[&str]); 30] = [
         (
             "[camera]\nfsp = 10\n",
             &["line 2, column 1", "fsp", "`fps`"],
@@ -160,6 +160,10 @@ fn what_is_wrong_is_named_with_its_place() {
             &["password_file needs username"],
         ),
         ("[mqtt]\nclient_key_file = \"p\"\n", &["client_cert_file"]),
+        (
+            "[mqtt]\nclient_cert_file = \"c\"\nclient_key_file = \"p\"\n",
+            &["client_cert_file needs ca_file"],
+        ),
         ("[mqtt\n", &["line 1"]),
         ("[door]\nline = 4\n", &["[[access.rule]]"]),
         (

@@ -79,32 +79,25 @@ fn keep_alive(section: &MqttSection) -> u16 {
         .clamp(1.0, f64::from(u16::MAX)) as u16
 }
 
+/// A client certificate comes with its key and with an authority: the configuration was refused
+/// otherwise.
 fn tls(section: &MqttSection) -> Result<TlsConfiguration, Problem> {
-    let client = match (&section.client_cert_file, &section.client_key_file) {
+    let Some(ca) = &section.ca_file else {
+        return TlsConfiguration::try_default_rustls()
+            .map_err(|e| Problem::from_library(e.into(), &section.address()));
+    };
+    let client_auth = match (&section.client_cert_file, &section.client_key_file) {
         (Some(certificate), Some(key)) => Some((
             read("client_cert_file", certificate)?,
             read("client_key_file", key)?,
         )),
-        (None, None) => None,
-        _ => {
-            return Err(Problem::Settings(
-                "client_cert_file and client_key_file go together",
-            ));
-        }
+        _ => None,
     };
-    match (&section.ca_file, client) {
-        (Some(ca), client_auth) => Ok(TlsConfiguration::Simple {
-            ca: read("ca_file", ca)?,
-            alpn: None,
-            client_auth,
-        }),
-        (None, None) => TlsConfiguration::try_default_rustls()
-            .map_err(|e| Problem::from_library(e.into(), &section.address())),
-        (None, Some(_)) => Err(Problem::Settings(
-            "client_cert_file needs ca_file: name the authority that signed the broker's \
-             certificate",
-        )),
-    }
+    Ok(TlsConfiguration::Simple {
+        ca: read("ca_file", ca)?,
+        alpn: None,
+        client_auth,
+    })
 }
 
 fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, Problem> {

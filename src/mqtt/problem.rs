@@ -18,9 +18,6 @@ pub enum Problem {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The settings do not go together.
-    #[error("[mqtt] {0}")]
-    Settings(&'static str),
     /// Nobody listens.
     #[error(
         "nothing listens at {address}; is the broker running, and are [mqtt] host and port \
@@ -114,10 +111,7 @@ pub enum Problem {
 impl Problem {
     /// Whether only a person can mend it, so that trying often is of no use.
     pub fn needs_somebody(&self) -> bool {
-        matches!(
-            self,
-            Self::File { .. } | Self::Settings(_) | Self::Credentials { .. }
-        )
+        matches!(self, Self::File { .. } | Self::Credentials { .. })
     }
 
     pub(super) fn from_library(error: ConnectionError, address: &str) -> Self {

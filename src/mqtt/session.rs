@@ -98,7 +98,7 @@ pub(super) async fn run(
     match first {
         Some(News::Connected) => {}
         Some(News::Lost(problem)) => return End::Lost(problem),
-        None => return End::Lost(Problem::Settings("the client ended without a word")),
+        None => return End::Lost(lost(publisher, "the client has ended")),
     }
     connected.send_replace(true);
     log::info!("MQTT: connected to {address}");
