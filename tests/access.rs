@@ -13,6 +13,7 @@ use door::daemon::Daemon;
 use door::{Door, fixture};
 use doorward::inference::{Models, Role};
 use serde_json::Value;
+use support::skipped;
 
 /// Whoever is enrolled, with these lines more.
 fn rule(more: &str) -> String {
@@ -121,7 +122,7 @@ fn rules_grant_and_deny_with_their_reason() {
 #[test]
 fn without_a_clock_a_rule_with_hours_lets_nobody_in() {
     if Path::new("/run/systemd/timesync/synchronized").exists() {
-        return eprintln!("SKIPPED: the clock of this machine is synchronised");
+        return skipped("the clock of this machine is synchronised");
     }
     let said = answers(&run(&door(&rule("hours = [\"00:00-24:00\"]"))));
     assert_eq!(said.last().unwrap(), "access reject clock_unsynchronised");
@@ -146,7 +147,7 @@ fn a_lock_out_outlives_restarts() {
 #[test]
 fn liveness_is_off_a_warning_or_required() {
     if Models::bundled().unwrap().names(Role::Liveness).is_empty() {
-        return eprintln!("SKIPPED: the program has no liveness model");
+        return skipped("the program has no liveness model");
     }
     // From 0 on every face is a real one, and none reaches 1.
     let live = |policy: &str, threshold: f32| {

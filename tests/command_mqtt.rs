@@ -11,6 +11,7 @@ use broker::door::NEEDED;
 use broker::{Broker, Subscriber, available, free_port};
 use commander::{daemon, write_key};
 use door::fixture;
+use support::skipped;
 
 const TRUST: &str = "trust_clock = true\n";
 
@@ -128,8 +129,7 @@ fn without_a_clock_a_challenge_is_answered() {
         return;
     }
     if std::path::Path::new("/run/systemd/timesync/synchronized").exists() {
-        eprintln!("SKIPPED: this machine's clock is synchronised, so there is no challenge");
-        return;
+        return skipped("this machine's clock is synchronised, so there is no challenge");
     }
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::open(free_port(), folder.path());

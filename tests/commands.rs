@@ -2,8 +2,10 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod door;
+mod support;
 
 use door::{Door, fixture};
+use support::skipped;
 
 fn enrolled(people: &[&str]) -> Door {
     let door = Door::new("");
@@ -269,8 +271,7 @@ fn check_says_what_it_found_before_it_shows_the_camera() {
         .args(["-qec", &line, "/dev/null"])
         .output()
     else {
-        eprintln!("SKIPPED: there is no `script`, so nothing was tested");
-        return;
+        return skipped("there is no `script`");
     };
     let said = String::from_utf8(said.stdout).unwrap();
     let (findings, picture) = said.split_once('▀').unwrap_or((&said, ""));
@@ -285,8 +286,7 @@ fn what_root_makes_is_handed_to_whom_the_folder_belongs() {
     use std::os::unix::fs::{MetadataExt, chown};
     let door = photo_door(false);
     if chown(door.path(""), Some(4321), Some(4321)).is_err() {
-        eprintln!("SKIPPED: this user is not root, so nothing was tested");
-        return;
+        return skipped("this user is not root");
     }
     door.expect(0, &["check"]);
     for file in ["door.db", "door.db.key"] {

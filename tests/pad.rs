@@ -7,6 +7,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod door;
+mod support;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -19,6 +20,7 @@ use doorward::image::{Frame, PixelFormat, RgbImage, decode_photo};
 use doorward::inference::Role;
 use doorward::pipeline::Pipeline;
 use doorward::setup::{ModelArgs, Setup};
+use support::skipped;
 use zip::ZipArchive;
 
 /// Frames of a visit that are shown at most.
@@ -88,8 +90,7 @@ fn attacks_and_faces_per_set() {
     let door = Door::new("[liveness]\nalways = true\n");
     let setup = Setup::load(Some(&door.path("door.toml")), &ModelArgs::default()).unwrap();
     if setup.models().names(Role::Liveness).is_empty() {
-        eprintln!("SKIPPED: there is no liveness model, so nothing was tested");
-        return;
+        return skipped("there is no liveness model");
     }
     let most: usize = std::env::var("DOORWARD_PAD").map_or(3, |number| number.parse().unwrap());
     let mut pipeline = setup.pipeline().unwrap();

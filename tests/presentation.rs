@@ -6,6 +6,7 @@
 
 mod door;
 mod stage;
+mod support;
 
 use std::path::Path;
 use std::time::Duration;

@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod door;
+mod support;
 
 use std::path::Path;
 

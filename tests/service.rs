@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod door;
+mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader};

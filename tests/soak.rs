@@ -5,6 +5,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod door;
+mod support;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

@@ -13,7 +13,7 @@ use doorward::face::Embedding;
 use doorward::gallery::{ModelId, Template};
 use doorward::store::{Store, StoreError, SubjectName};
 use jiff::SignedDuration;
-use support::{event, noon};
+use support::{event, noon, skipped};
 
 fn section(path: &Path, outbox_limit: u32) -> StoreSection {
     let text = format!("[store]\npath = {path:?}\noutbox_limit = {outbox_limit}\naudit_days = 30");
@@ -360,7 +360,7 @@ fn files_that_may_not_be_used_are_not_called_a_full_disk() {
     let mode = |mode| std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
     mode(0o400);
     if std::fs::File::options().append(true).open(&path).is_ok() {
-        return eprintln!("SKIPPED: root may write to any file");
+        return skipped("root may write to any file");
     }
     check(open(&path).unwrap_err(), &path);
 }

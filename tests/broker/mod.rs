@@ -18,6 +18,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::support::skipped;
+
 /// No single thing in these tests takes so long, unless it never happens.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -42,9 +44,9 @@ pub fn available(programs: &[&str]) -> bool {
         })
         .collect();
     if !missing.is_empty() {
-        eprintln!(
-            "SKIPPED: {missing:?} not installed (Debian: mosquitto mosquitto-clients openssl)"
-        );
+        skipped(&format!(
+            "{missing:?} not installed (Debian: mosquitto mosquitto-clients openssl)"
+        ));
     }
     missing.is_empty()
 }

@@ -3,13 +3,14 @@
 
 pub mod daemon;
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use assert_cmd::Command;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::support::skipped;
 
 pub struct Door {
     folder: TempDir,
@@ -86,11 +87,6 @@ pub fn shared() -> Option<PathBuf> {
     if folder.join("models").is_dir() {
         return Some(folder);
     }
-    // Past the harness, which keeps to itself what a passing test prints.
-    let skipped = format!(
-        "SKIPPED: {} is not there, so nothing was tested\n",
-        folder.display()
-    );
-    std::io::stderr().write_all(skipped.as_bytes()).unwrap();
+    skipped(&format!("{} is not there", folder.display()));
     None
 }

@@ -9,6 +9,8 @@
 #[path = "../door/mod.rs"]
 mod door;
 mod mutate;
+#[path = "../support/mod.rs"]
+mod support;
 mod wire;
 
 use std::fmt::Debug;
