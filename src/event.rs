@@ -240,7 +240,7 @@ pub(crate) fn sample(number: u32) -> VerificationEvent {
         model: None,
         command: None,
         decision: Verdict::Inconclusive,
-        reason: "camera_gone".to_owned(),
+        reason: "camera_lost".to_owned(),
         reasons: vec![],
         replayed: false,
     }

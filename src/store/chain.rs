@@ -187,13 +187,13 @@ mod tests {
 
     #[test]
     fn a_link_depends_on_everything_before_it() {
-        let json = r#"{"subject_id":"Ada","reason":"agreed"}"#;
+        let json = r#"{"subject_id":"Ada","reason":"recognised"}"#;
         assert_eq!(link(0, 1, json), link(0, 1, json));
         assert_ne!(link(1, 1, json), link(0, 1, json));
         assert_ne!(link(0, 2, json), link(0, 1, json));
         assert_ne!(link(0, 1, &json.replace("Ada", "Eve")), link(0, 1, json));
         assert_ne!(
-            link(0, 1, &json.replace("agreed", "forced")),
+            link(0, 1, &json.replace("recognised", "forced")),
             link(0, 1, json)
         );
     }
