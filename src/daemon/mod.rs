@@ -2,8 +2,9 @@
 //!
 //! Four threads: `capture` drains the source into a one-place slot, `vision` takes the newest
 //! frame through the pipeline, stores what was decided and lets people in, `door` moves the
-//! strike, and the main thread runs MQTT and the signals. Where commands are taken, `commands`
-//! judges and obeys them, and `worker` does what takes long of it. Only this room knows all edges.
+//! strike, and the main thread runs MQTT and the signals. `door` needs a fifth, `door-events`, to
+//! store what it did. Where commands are taken, `commands` judges and obeys them, and `worker` does
+//! what takes long of it. Only this room knows all edges.
 
 mod commands;
 mod door;
