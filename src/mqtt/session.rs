@@ -318,14 +318,14 @@ impl Session<'_> {
         match (subject, &refusal) {
             (Subject::Event { event_id, .. }, None) => pump.acknowledged(event_id),
             (Subject::Event { event_id, topic }, Some(reason)) => {
-                self.refusals.tell(&topic, reason);
+                self.refusals.tell(&topic, reason, true);
                 pump.refused(event_id, Instant::now());
             }
             (Subject::Word(topic), Some(reason)) => {
                 // Whoever asks names the answer's topic: no line in the log for each.
                 let answer = topic.starts_with(&self.topics.answer);
                 let topic = if answer { &self.topics.answer } else { &topic };
-                self.refusals.tell(topic, reason);
+                self.refusals.tell(topic, reason, false);
             }
             (Subject::Word(_), None) => {}
         }
