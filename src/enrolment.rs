@@ -31,7 +31,9 @@ pub enum EnrolmentError {
         why: String,
     },
     /// Two of the faces are not alike.
-    #[error("similarity {similarity:.3}, threshold {threshold:.3}")]
+    #[error(
+        "the pictures do not seem to show one person (similarity {similarity:.3}, threshold {threshold:.3})"
+    )]
     TwoPeople {
         /// Which of the faces is not like the first, from 1 on.
         other: usize,

@@ -147,8 +147,9 @@ fn photos_that_do_not_do_are_refused_with_the_reason() {
     }
     let two = [fixture("ada.jpg"), fixture("bela.jpg")];
     let said = door.expect(2, &["enroll", "eve", "--photo", &two[0], &two[1]]);
+    let pair = format!("{} and {}: ", two[0], two[1]);
     assert!(
-        said.err.contains("do not seem to show one person"),
+        said.err.contains(&pair) && said.err.contains("do not seem to show one person"),
         "{}",
         said.err
     );

@@ -154,8 +154,8 @@ fn not_alike(error: EnrolmentError, args: &Args) -> anyhow::Error {
         return error.into();
     };
     let which = match (args.photos.first(), args.photos.get(*other)) {
-        (Some(a), Some(b)) => format!("{} and {}", a.display(), b.display()),
-        _ => "the frames".to_owned(),
+        (Some(a), Some(b)) => format!("{} and {}: ", a.display(), b.display()),
+        _ => String::new(),
     };
-    anyhow!("{which} do not seem to show one person ({error}); use other pictures, or --force")
+    anyhow!("{which}{error}; use other pictures, or --force")
 }
