@@ -4,6 +4,7 @@
 mod broker;
 mod support;
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
@@ -11,7 +12,7 @@ use broker::door::{Door, NEEDED, config, is_event, runtime, says};
 use broker::{Broker, DEADLINE, Subscriber, available, free_port, wait_for};
 use doorward::config::MqttSection;
 use doorward::event::EventType;
-use doorward::mqtt::{Problem, probe};
+use doorward::mqtt::{Asker, Problem, probe};
 use jiff::SignedDuration;
 use support::noon;
 
@@ -158,6 +159,18 @@ fn probe_says_what_is_wrong() {
     };
     let nowhere = probed(&name).unwrap_err();
     assert!(matches!(nowhere, Problem::Unreachable { .. }), "{nowhere}");
+}
+
+#[test]
+fn a_broker_without_a_word_is_told_from_a_device_without_one() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = config(&format!("port = {}", silent.local_addr().unwrap().port()));
+    let (mqtt, device) = (&config.mqtt, &config.device.id);
+    let (probed, asked) = runtime()
+        .block_on(async { tokio::join!(probe(mqtt, device), Asker::connect(mqtt, device, "x")) });
+    for problem in [probed.err().unwrap(), asked.err().unwrap()] {
+        assert!(matches!(problem, Problem::Unreachable { .. }), "{problem}");
+    }
 }
 
 /// A certificate authority and what it signs, made by openssl.

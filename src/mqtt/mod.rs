@@ -22,13 +22,13 @@
 //! | `answer/…` | **never** | what it says to that |
 
 mod ask;
+mod client;
 mod commands;
 mod connect;
 mod drive;
 mod line;
 mod lock;
 mod message;
-mod probe;
 mod problem;
 mod pump;
 mod refusals;
@@ -47,8 +47,8 @@ use crate::config::{DeviceId, MqttSection};
 use crate::event::{LockWord, VerificationEvent};
 
 pub use ask::Asker;
+pub use client::probe;
 pub use commands::{CommandDesk, CommandLink, Received, Reply, Reported, command_link};
-pub use probe::probe;
 pub use problem::Problem;
 
 use pump::Pump;
