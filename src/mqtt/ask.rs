@@ -6,7 +6,7 @@ use rumqttc::{Packet, PubAckReason, PublishOptions, PublishProperties, QoS, Subs
 
 use super::Problem;
 use super::client::Client;
-use super::message::Topics;
+use super::message::{Topics, json};
 use crate::config::{DeviceId, MqttSection};
 
 /// A connection that commands one device.
@@ -65,10 +65,9 @@ impl Asker {
         self.asked += 1;
         let correlation = self.asked.to_be_bytes();
         let properties = PublishProperties {
-            content_type: Some("application/json".to_owned()),
             response_topic: Some(self.answer_topic.clone()),
             correlation_data: Some(correlation.to_vec().into()),
-            ..<_>::default()
+            ..json(None)
         };
         let options = PublishOptions::at_least_once().properties(properties);
         let sent =

@@ -9,7 +9,7 @@ use rumqttc::{Publish, PublishOptions, PublishProperties};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::message::Topics;
+use super::message::{Topics, json};
 
 /// Memory for commands that wait, and how many may.
 const WAITING_KIB: usize = 16 << 10;
@@ -173,11 +173,8 @@ impl Reported {
     /// The topic, the payload and the options to publish it with.
     pub(super) fn into_publish(self) -> (String, Vec<u8>, PublishOptions) {
         let properties = PublishProperties {
-            content_type: Some("application/json".to_owned()),
-            payload_format_indicator: Some(1),
-            message_expiry_interval: Some(ANSWER_EXPIRY),
             correlation_data: self.reply.correlation.map(Into::into),
-            ..<_>::default()
+            ..json(Some(ANSWER_EXPIRY))
         };
         let options = PublishOptions::at_least_once().properties(properties);
         (self.reply.topic, self.payload, options)

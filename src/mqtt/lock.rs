@@ -1,9 +1,10 @@
 //! Words for a lock: said at once or never.
 
 use jiff::Timestamp;
-use rumqttc::{AsyncClient, PublishOptions, PublishProperties};
+use rumqttc::{AsyncClient, PublishOptions};
 use tokio::sync::mpsc;
 
+use super::message::json;
 use crate::event::{LockAction, LockWord};
 
 /// Seconds after which the broker has to forget a word.
@@ -29,13 +30,7 @@ pub(super) fn say(client: &AsyncClient, topic: &str, word: &LockWord, now: Times
         Ok(payload) => payload,
         Err(error) => return log::error!("MQTT: a word for the lock has no JSON form: {error}"),
     };
-    let properties = PublishProperties {
-        content_type: Some("application/json".to_owned()),
-        payload_format_indicator: Some(1),
-        message_expiry_interval: Some(EXPIRY),
-        ..<_>::default()
-    };
-    let options = PublishOptions::at_most_once().properties(properties);
+    let options = PublishOptions::at_most_once().properties(json(Some(EXPIRY)));
     if let Err(error) = client.try_publish(topic, payload, options) {
         log::warn!("MQTT: {topic} could not be published: {error}");
     }

@@ -1,6 +1,7 @@
 //! From an event to what goes over the wire, and where to.
 
 use jiff::{SignedDuration, Timestamp};
+use rumqttc::PublishProperties;
 
 use crate::config::{DeviceId, MqttSection};
 use crate::event::{Verdict, VerificationEvent};
@@ -68,6 +69,16 @@ pub(super) fn message<'a>(
         payload: serde_json::to_vec(&event)?,
         expiry,
     })
+}
+
+/// Properties of a payload in JSON, which the broker has to forget after `expiry` seconds.
+pub(super) fn json(expiry: Option<u32>) -> PublishProperties {
+    PublishProperties {
+        content_type: Some("application/json".to_owned()),
+        payload_format_indicator: Some(1),
+        message_expiry_interval: expiry,
+        ..<_>::default()
+    }
 }
 
 enum TimeLeft {

@@ -16,7 +16,7 @@ use super::connect::{client_id, last_will, options};
 use super::drive::{News, drive};
 use super::line::Goodbye;
 use super::lock;
-use super::message::{Message, Topics, message};
+use super::message::{Message, Topics, json, message};
 use super::pump::{Pump, WINDOW};
 use super::refusals::Refusals;
 use super::{Problem, Publisher, stopped};
@@ -280,13 +280,7 @@ impl Session<'_> {
 
     /// False when the client takes no more at the moment.
     fn publish_event(&mut self, event_id: &str, message: Message<'_>) -> bool {
-        let properties = PublishProperties {
-            content_type: Some("application/json".to_owned()),
-            payload_format_indicator: Some(1),
-            message_expiry_interval: message.expiry,
-            ..<_>::default()
-        };
-        let options = PublishOptions::at_least_once().properties(properties);
+        let options = PublishOptions::at_least_once().properties(json(message.expiry));
         let sent = self
             .client
             .try_publish_tracked(message.topic, message.payload, options);
