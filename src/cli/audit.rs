@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::Context;
+use super::{Context, verdict};
 use crate::store::Store;
 
 #[derive(Debug, clap::Args)]
@@ -87,5 +87,5 @@ fn verify(store: &Store, context: &Context) -> Result<ExitCode> {
         }
         words
     });
-    Ok(ExitCode::from(u8::from(!audit.is_whole())))
+    Ok(verdict(audit.is_whole()))
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use super::{look, open_store};
+use super::{look, open_store, verdict};
 use crate::camera::{CaptureDevice, capture_devices, offered_modes};
 use crate::config::SourceKind;
 use crate::door::{Contact, Strike};
@@ -120,11 +120,7 @@ pub(super) fn run(
         picture.print();
         fine &= picture.is_fine();
     }
-    Ok(if fine {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(1)
-    })
+    Ok(verdict(fine))
 }
 
 fn detector(setup: &Setup) -> Result<String> {

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use ulid::Ulid;
 
-use super::Context;
+use super::{Context, verdict};
 use crate::command::{Action, Answer, Challenge, CommandKey, MAX_PHOTO, Request};
 use crate::config::DeviceId;
 use crate::mqtt::Asker;
@@ -108,11 +108,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         answer.result["jpeg"] = file.display().to_string().into();
     }
     context.answer(&serde_json::to_value(&answer)?, || words(&answer));
-    Ok(if answer.ok {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(1)
-    })
+    Ok(verdict(answer.ok))
 }
 
 fn action(what: &What) -> Result<Action> {

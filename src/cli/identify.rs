@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::json;
 
-use super::{Context, photos::face_of};
+use super::{Context, photos::face_of, verdict};
 use crate::gallery::{Candidate, Template};
 
 #[derive(Debug, clap::Args)]
@@ -43,9 +43,5 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
             found.threshold
         )
     });
-    Ok(if accepted.is_some() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(1)
-    })
+    Ok(verdict(accepted.is_some()))
 }

@@ -125,6 +125,11 @@ impl Context {
     }
 }
 
+/// The exit status of a yes or of an honest no.
+fn verdict(yes: bool) -> ExitCode {
+    ExitCode::from(u8::from(!yes))
+}
+
 /// Opens the database, or makes it for the service's user.
 fn open_store(setup: &Setup) -> Result<Store> {
     let section = &setup.config.store;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde_json::json;
 
-use super::{Context, photos::face_of};
+use super::{Context, photos::face_of, verdict};
 use crate::gallery::Template;
 
 #[derive(Debug, clap::Args)]
@@ -32,17 +32,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     context.answer(
         &json!({ "similarity": similarity, "threshold": threshold, "match": same }),
         || {
-            let verdict = if same {
+            let who = if same {
                 "the same person"
             } else {
                 "not the same person"
             };
-            format!("{verdict}: similarity {similarity:.3}, threshold {threshold:.3}")
+            format!("{who}: similarity {similarity:.3}, threshold {threshold:.3}")
         },
     );
-    Ok(if same {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(1)
-    })
+    Ok(verdict(same))
 }
