@@ -211,6 +211,27 @@ pub struct VerificationEvent {
     pub replayed: bool,
 }
 
+impl EventType {
+    /// Its word on the wire.
+    pub fn word(self) -> String {
+        word(self)
+    }
+}
+
+impl Verdict {
+    /// Its word on the wire.
+    pub fn word(self) -> String {
+        word(self)
+    }
+}
+
+fn word(value: impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
+
 /// A camera event for unit tests, told apart by its number.
 #[cfg(test)]
 pub(crate) fn sample(number: u32) -> VerificationEvent {

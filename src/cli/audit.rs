@@ -39,14 +39,13 @@ fn list(store: &Store, last: u32, context: &Context) -> Result<ExitCode> {
     let mut events = store.recent(last)?;
     events.reverse();
     context.answer(&json!(events), || {
-        let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         let lines = events.iter().map(|event| {
             format!(
                 "{} {} {} {} {} {}",
                 event.seq,
                 event.ts,
-                word(json!(event.event_type)),
-                word(json!(event.decision)),
+                event.event_type.word(),
+                event.decision.word(),
                 event.subject_id.as_deref().unwrap_or("-"),
                 event.reason
             )

@@ -23,12 +23,8 @@ pub(super) fn write(event: &VerificationEvent, camera: &str) {
 
 /// The message first.
 fn fields(event: &VerificationEvent, camera: &str) -> Vec<(&'static str, String)> {
-    let word = |value: serde_json::Result<serde_json::Value>| match value {
-        Ok(serde_json::Value::String(word)) => word,
-        _ => String::new(),
-    };
-    let kind = word(serde_json::to_value(event.event_type));
-    let decision = word(serde_json::to_value(event.decision));
+    let kind = event.event_type.word();
+    let decision = event.decision.word();
     let subject = event.subject_id.as_deref().unwrap_or("-");
     let reasons = event.reasons.join(", ");
     let mut fields = vec![

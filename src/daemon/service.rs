@@ -34,9 +34,8 @@ pub(super) struct Words {
 impl Words {
     /// Takes note of an event.
     pub(super) fn event(&mut self, event: &VerificationEvent) {
-        let kind = serde_json::to_value(event.event_type).unwrap_or_default();
         let who = event.subject_id.as_deref().unwrap_or(&event.reason);
-        self.last = format!("{} {who} {}", kind.as_str().unwrap_or_default(), event.ts);
+        self.last = format!("{} {who} {}", event.event_type.word(), event.ts);
     }
 }
 
