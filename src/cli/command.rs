@@ -1,7 +1,6 @@
 //! `doorward command`: tells a running device what to do, by way of the broker.
 
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use ulid::Ulid;
 
-use super::{Context, verdict};
+use super::{Context, new_private, verdict};
 use crate::command::{Action, Answer, Challenge, CommandKey, MAX_PHOTO, Request};
 use crate::config::DeviceId;
 use crate::mqtt::Asker;
@@ -186,12 +185,8 @@ async fn ask_once(
 /// Writes a snapshot to a file that only its owner can read.
 fn save(file: &Path, jpeg: &str) -> Result<()> {
     let bytes = STANDARD.decode(jpeg).context("the answer has no picture")?;
-    let open = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file);
-    open.and_then(|mut out| out.write_all(&bytes))
+    new_private(file)
+        .and_then(|mut out| out.write_all(&bytes))
         .with_context(|| format!("cannot write {}", file.display()))
 }
 

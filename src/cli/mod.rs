@@ -16,8 +16,10 @@ mod photos;
 mod run;
 mod verify;
 
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, lchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -159,6 +161,15 @@ fn hand_over(database: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A new file that only its owner can read.
+fn new_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
 }
 
 /// A bar on standard error, for work of a known length. Nothing is shown when standard error is no

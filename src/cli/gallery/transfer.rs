@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
@@ -13,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::age;
+use crate::cli::new_private;
 use crate::gallery::{ModelId, Template};
 use crate::store::{Store, SubjectName};
 
@@ -64,12 +64,7 @@ pub(super) fn export(store: &Store, file: &Path, passphrase: &str) -> Result<usi
     let format = FORMAT.to_owned();
     let text = Zeroizing::new(serde_json::to_vec(&Export { format, subjects })?);
     // Made first: the passphrase costs time.
-    let open = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file);
-    let mut out = open.with_context(|| format!("cannot make {}", file.display()))?;
+    let mut out = new_private(file).with_context(|| format!("cannot make {}", file.display()))?;
     let written = age::encrypt(&text, passphrase).and_then(|sealed| {
         out.write_all(&sealed)?;
         Ok(out.sync_all()?)
