@@ -8,7 +8,7 @@
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::model::Rewriter;
-use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::ops::binary::{BinMiniOp, TypedBinOp};
 use tract_onnx::tract_core::ops::logic::{CompGT, Iff};
 use tract_onnx::tract_core::ops::math::Mul;
 
@@ -142,10 +142,10 @@ pub(crate) fn match_prelu(
     let [test, product, x] = iff.inputs[..] else {
         return Ok(None);
     };
-    let Some([zero, tested]) = binary_inputs::<CompGT>(model, test) else {
+    let Some([zero, tested]) = operands::<CompGT>(model.node(test.node)) else {
         return Ok(None);
     };
-    let Some([a, b]) = binary_inputs::<Mul>(model, product) else {
+    let Some([a, b]) = operands::<Mul>(model.node(product.node)) else {
         return Ok(None);
     };
     let is_zero = match &model.outlet_fact(zero)?.konst {
@@ -168,12 +168,8 @@ pub(crate) fn match_prelu(
     Ok(Some((x, slope)))
 }
 
-/// The two inputs of the node behind `outlet`, if it is the binary operation `O`.
-fn binary_inputs<O: tract_onnx::tract_core::ops::binary::BinMiniOp>(
-    model: &TypedModel,
-    outlet: OutletId,
-) -> Option<[OutletId; 2]> {
-    let node = model.node(outlet.node);
+/// The two inputs of `node`, if it is the binary operation `O`.
+pub(crate) fn operands<O: BinMiniOp>(node: &TypedNode) -> Option<[OutletId; 2]> {
     let op = node.op_as::<TypedBinOp>()?;
     if !op.0.is::<O>() {
         return None;

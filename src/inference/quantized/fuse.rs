@@ -5,6 +5,7 @@ use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::{MaxPool, PoolSpec};
 use tract_onnx::tract_core::ops::math::Add;
 
+use super::super::prelu::operands;
 use super::encoding::{Encoding, dequantized};
 use super::enlarge::enlarged;
 use super::ops::{Kernel, Quantized};
@@ -71,7 +72,7 @@ impl Translator<'_> {
         if let Some(layer) = pattern::layer(self.old, outlet)? {
             return self.layer(name, &layer, encoding);
         }
-        if let Some([a, b]) = pattern::operands::<Add>(node) {
+        if let Some([a, b]) = operands::<Add>(node) {
             return self.sum(name, a, b, encoding);
         }
         Ok(None)

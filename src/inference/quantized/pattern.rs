@@ -5,14 +5,14 @@
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
-use tract_onnx::tract_core::ops::binary::{BinMiniOp, TypedBinOp};
+use tract_onnx::tract_core::ops::binary::BinMiniOp;
 use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, PoolSpec};
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::math::{Add, Max, Min};
 use tract_onnx::tract_core::ops::nn::{DataFormat, LeakyRelu};
 
-use super::super::prelu::PRelu;
+use super::super::prelu::{PRelu, operands};
 use super::encoding::{Encoding, dequantized, peel};
 
 /// The linear part of a layer.
@@ -83,16 +83,6 @@ fn with_constant<O: BinMiniOp>(
         return Ok(Some((a, value)));
     }
     Ok(reals(model, a)?.map(|value| (b, value)))
-}
-
-/// The inputs of `node`, if it is the operation `O`.
-pub(super) fn operands<O: BinMiniOp>(node: &TypedNode) -> Option<[OutletId; 2]> {
-    let op = node.op_as::<TypedBinOp>()?;
-    if op.0.is::<O>() {
-        <[OutletId; 2]>::try_from(&node.inputs[..]).ok()
-    } else {
-        None
-    }
 }
 
 /// The layer whose result is `outlet`.
