@@ -5,7 +5,7 @@ use rusqlite::{Connection, Transaction, params};
 use super::audit;
 use super::chain::Chain;
 use super::seal::{Seal, place, to_bytes};
-use super::{StoreError, key};
+use super::{StoreError, immediate, key};
 use crate::gallery::{ModelId, Template};
 
 /// Marks a SQLite file as doorward's: "door" in ASCII.
@@ -52,8 +52,7 @@ pub(super) fn is_sealed(version: u32) -> bool {
 /// Walks the steps from the database's version on, all or none. Another process may have walked
 /// them between the caller's look and this; then there is nothing left to do.
 pub(super) fn upgrade(connection: &mut Connection, seal: &Seal) -> Result<(), StoreError> {
-    let transaction =
-        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let transaction = immediate(connection)?;
     let version = version(&transaction)?;
     let from = usize::try_from(version).unwrap_or(usize::MAX);
     for step in STEPS.iter().skip(from) {
