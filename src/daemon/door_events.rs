@@ -10,17 +10,17 @@ impl EventMaker {
     /// The events of an answer given at `now`; the last one is the answer itself.
     pub(super) fn answer(&self, answer: &Answer, now: Timestamp) -> Vec<VerificationEvent> {
         let case = &answer.case;
-        let make = |kind, decision, words: &[&str]| self.about(case, kind, decision, words, now);
+        let make = |kind, decision, word| self.about(case, kind, decision, word, now);
         match &answer.ruling {
             Ruling::Granted { rule, suspicious } => {
                 let warning = suspicious.then(|| {
-                    let words = &["presentation_attack"];
-                    make(EventType::SpoofSuspected, Verdict::Inconclusive, words)
+                    let word = "presentation_attack";
+                    make(EventType::SpoofSuspected, Verdict::Inconclusive, word)
                 });
                 let grant = VerificationEvent {
                     expires_at: self.expiry(now),
                     rule: Some(rule.clone()),
-                    ..make(EventType::Access, Verdict::Accept, &["granted"])
+                    ..make(EventType::Access, Verdict::Accept, "granted")
                 };
                 warning.into_iter().chain([grant]).collect()
             }
@@ -30,18 +30,18 @@ impl EventMaker {
                 } else {
                     EventType::Access
                 };
-                vec![make(kind, Verdict::Reject, &[reason.word()])]
+                vec![make(kind, Verdict::Reject, reason.word())]
             }
             Ruling::Ask(turn) => {
                 vec![make(
                     EventType::Challenge,
                     Verdict::Inconclusive,
-                    &[turn.word()],
+                    turn.word(),
                 )]
             }
             Ruling::Limited(limit) => {
                 let word = if limit.blocked { "blocked" } else { "slowed" };
-                vec![make(EventType::RateLimited, Verdict::Reject, &[word])]
+                vec![make(EventType::RateLimited, Verdict::Reject, word)]
             }
         }
     }
@@ -70,7 +70,7 @@ impl EventMaker {
         case: &Case,
         event_type: EventType,
         decision: Verdict,
-        words: &[&str],
+        word: &str,
         now: Timestamp,
     ) -> VerificationEvent {
         let claimed = case.subject.clone().filter(|_| case.claimed);
@@ -81,9 +81,8 @@ impl EventMaker {
             claimed_id: claimed,
             subject_id: case.subject.clone(),
             pad: case.presentation.as_ref().map(pad),
-            ..self.plain(event_type, words.first().copied().unwrap_or_default(), now)
+            ..self.plain(event_type, word, now)
         };
-        event.reasons = words.iter().map(|&word| word.to_owned()).collect();
         let Some(face) = &case.face else {
             return event;
         };
