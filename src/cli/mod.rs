@@ -90,25 +90,21 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         models,
         command,
     } = cli;
-    let command = match command {
-        Command::Check(args) => return check::run(&args, config.as_deref(), &models, json),
-        Command::Run(args) => return run::run(args, config.as_deref(), &models),
-        command => command,
-    };
-    let context = Context {
-        setup: Setup::load(config.as_deref(), &models)?,
-        json,
+    let context = || -> Result<Context> {
+        let setup = Setup::load(config.as_deref(), &models)?;
+        Ok(Context { setup, json })
     };
     match command {
-        Command::Run(_) | Command::Check(_) => unreachable!("answered above"),
-        Command::Enroll(args) => enroll::run(&args, &context),
-        Command::Gallery(args) => gallery::run(&args, &context),
-        Command::Audit(args) => audit::run(&args, &context),
-        Command::Tell(args) => command::run(&args, &context),
-        Command::Verify(args) => verify::run(&args, &context),
-        Command::Identify(args) => identify::run(&args, &context),
-        Command::Evaluate(args) => evaluate::run(&args, &context),
-        Command::Bench(args) => bench::run(&args, &context),
+        Command::Run(args) => run::run(args, config.as_deref(), &models),
+        Command::Check(args) => check::run(&args, config.as_deref(), &models, json),
+        Command::Enroll(args) => enroll::run(&args, &context()?),
+        Command::Gallery(args) => gallery::run(&args, &context()?),
+        Command::Audit(args) => audit::run(&args, &context()?),
+        Command::Tell(args) => command::run(&args, &context()?),
+        Command::Verify(args) => verify::run(&args, &context()?),
+        Command::Identify(args) => identify::run(&args, &context()?),
+        Command::Evaluate(args) => evaluate::run(&args, &context()?),
+        Command::Bench(args) => bench::run(&args, &context()?),
     }
 }
 
