@@ -134,7 +134,7 @@ fn photos_that_do_not_do_are_refused_with_the_reason() {
         ),
         (file("empty.jpg", b""), "empty.jpg is no photo"),
         (file("dot.png", dot.get_ref()), "no face"),
-        (file("huge.jpg", &huge), "10000x10000 pixels"),
+        (file("huge.jpg", &huge), "huge.jpg has 10000x10000 pixels"),
         ("/no/such/photo.jpg".to_owned(), "/no/such/photo.jpg"),
     ];
     for (photo, expected) in cases {

@@ -1,21 +1,14 @@
 //! One photo from a file, as a frame's content.
 
-use std::fs::File;
-use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
-use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use ::image::ImageFormat;
 
 use crate::camera::ReplayError;
 use crate::camera::jpeg::{JpegImage, JpegReader, Scan};
-use crate::image::{ImageError, PixelFormat};
+use crate::image::{PixelFormat, check_size, decode_photo};
 
-/// The largest photo that is read, in pixels.
-const MAX_PIXELS: u64 = ImageError::MAX_PIXELS as u64;
-/// Bytes that decoding may take: four channels of 16 bits a pixel.
-const MAX_DECODING: u64 = MAX_PIXELS * 8;
-
-/// A photo's pixels, still compressed if it is JPEG. Its orientation tag is not looked at.
+/// A photo's pixels, still compressed if it is JPEG, whose orientation tag is not looked at.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Photo {
     pub(crate) bytes: Vec<u8>,
@@ -26,28 +19,29 @@ pub(crate) struct Photo {
 
 impl Photo {
     /// Reads a JPEG, PNG or WebP file; its content says which, not its name.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "decoded images have at most 48 megapixels"
+    )]
     pub(crate) fn load(path: &Path) -> Result<Self, ReplayError> {
-        let mut file = File::open(path).map_err(|source| ReplayError::from_io(path, source))?;
-        let mut start = Vec::new();
-        let read = file
-            .by_ref()
-            .take(16)
-            .read_to_end(&mut start)
-            .and_then(|_| file.rewind());
-        read.map_err(|source| ReplayError::from_io(path, source))?;
-        let file = BufReader::new(file);
-        match ::image::guess_format(&start) {
-            Ok(ImageFormat::Jpeg) => match JpegReader::new(file).next_image() {
+        let bytes = std::fs::read(path).map_err(|source| ReplayError::from_io(path, source))?;
+        if ::image::guess_format(&bytes).ok() == Some(ImageFormat::Jpeg) {
+            return match JpegReader::new(&bytes[..]).next_image() {
                 Ok(Scan::Image(image)) => Self::from_jpeg(image, path),
-                Ok(_) => Err(not_a_photo(path, "the JPEG image is cut off or damaged")),
+                Ok(_) => Err(ReplayError::NotAPhoto {
+                    path: path.to_owned(),
+                    reason: "the JPEG image is cut off or damaged".to_owned(),
+                }),
                 Err(source) => Err(ReplayError::from_io(path, source)),
-            },
-            Ok(format @ (ImageFormat::Png | ImageFormat::WebP)) => Self::decode(file, format, path),
-            _ => Err(not_a_photo(
-                path,
-                "its content is neither JPEG nor PNG nor WebP",
-            )),
+            };
         }
+        let image = decode_photo(&bytes, &path.display().to_string())?;
+        Ok(Self {
+            format: PixelFormat::Rgb24,
+            width: image.width() as u32,
+            height: image.height() as u32,
+            bytes: image.into_pixels(),
+        })
     }
 
     pub(crate) fn from_jpeg(image: JpegImage, path: &Path) -> Result<Self, ReplayError> {
@@ -56,55 +50,13 @@ impl Photo {
             width,
             height,
         } = image;
-        check_size((width, height), path)?;
+        check_size(&path.display().to_string(), width as usize, height as usize)?;
         Ok(Self {
             bytes,
             format: PixelFormat::Mjpg,
             width,
             height,
         })
-    }
-
-    fn decode(
-        file: BufReader<File>,
-        format: ImageFormat,
-        path: &Path,
-    ) -> Result<Self, ReplayError> {
-        let broken = |error: ::image::ImageError| not_a_photo(path, &error.to_string());
-        let mut reader = ImageReader::with_format(file, format);
-        let mut limits = Limits::default();
-        limits.max_alloc = Some(MAX_DECODING);
-        reader.limits(limits);
-        let decoder = reader.into_decoder().map_err(broken)?;
-        check_size(decoder.dimensions(), path)?;
-        let image = DynamicImage::from_decoder(decoder)
-            .map_err(broken)?
-            .into_rgb8();
-        let (width, height) = image.dimensions();
-        Ok(Self {
-            bytes: image.into_raw(),
-            format: PixelFormat::Rgb24,
-            width,
-            height,
-        })
-    }
-}
-
-fn check_size((width, height): (u32, u32), path: &Path) -> Result<(), ReplayError> {
-    match u64::from(width) * u64::from(height) {
-        0..=MAX_PIXELS => Ok(()),
-        _ => Err(ReplayError::TooLarge {
-            path: path.to_owned(),
-            width,
-            height,
-        }),
-    }
-}
-
-fn not_a_photo(path: &Path, reason: &str) -> ReplayError {
-    ReplayError::NotAPhoto {
-        path: path.to_owned(),
-        reason: reason.to_owned(),
     }
 }
 
@@ -173,9 +125,9 @@ mod tests {
             ("trailing.jpg", &trailing, &whole_jpeg),
             ("cut.jpg", &jpeg[..jpeg.len() - 9], "cut off or damaged"),
             ("cut.png", &png[..png.len() / 2], "is no photo"),
-            ("empty.png", &[], "neither JPEG nor PNG nor WebP"),
-            ("huge.png", &huge, "60000x60000"),
-            ("huge.jpg", &huge_jpeg, "60000x60000"),
+            ("empty.png", &[], "expected JPEG, PNG or WebP"),
+            ("huge.png", &huge, "has 60000x60000 pixels"),
+            ("huge.jpg", &huge_jpeg, "has 60000x60000 pixels"),
         ];
         for (name, bytes, expected) in table {
             let found = load(name, bytes);

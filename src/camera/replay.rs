@@ -81,20 +81,9 @@ pub enum ReplayError {
         /// What is wrong with it.
         reason: String,
     },
-    /// More pixels than a small machine can hold.
-    #[error(
-        "{} has {width}x{height} pixels, doorward reads at most {} megapixels: scale it down",
-        path.display(),
-        ImageError::MAX_PIXELS / 1_000_000
-    )]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Width in pixels.
-        width: u32,
-        /// Height in pixels.
-        height: u32,
-    },
+    /// A photo that cannot be decoded, or is too large to be.
+    #[error(transparent)]
+    Photo(#[from] ImageError),
     /// Not one whole image in a clip, or readable photo in a folder.
     #[error(
         "{} holds no whole image; a clip is concatenated JPEG images, as made by \

@@ -7,11 +7,6 @@ use super::PixelFormat;
 /// Pixels of the largest image that is decoded: a bound on memory, above any phone's photograph.
 pub(super) const MAX_PIXELS: usize = 48_000_000;
 
-impl ImageError {
-    /// The same for whoever reads images of other kinds.
-    pub(crate) const MAX_PIXELS: usize = MAX_PIXELS;
-}
-
 /// Why an image is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
@@ -45,6 +40,19 @@ pub enum ImageError {
         MAX_PIXELS / 1_000_000
     )]
     TooLarge {
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+    },
+    /// The same of a photo.
+    #[error(
+        "{name} has {width}x{height} pixels, more than the {} megapixels that are decoded; scale it down",
+        MAX_PIXELS / 1_000_000
+    )]
+    LargePhoto {
+        /// The file or the archive's entry.
+        name: String,
         /// Width in pixels.
         width: usize,
         /// Height in pixels.

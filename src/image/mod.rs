@@ -21,6 +21,7 @@ pub use encode::encode_jpeg;
 pub use error::ImageError;
 pub use frame::{Frame, PixelFormat};
 pub use motion::Motion;
+pub(crate) use photo::check_size;
 pub use photo::{decode_photo, read_photo};
 pub use picture::Picture;
 pub use resize::Fit;

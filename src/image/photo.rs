@@ -25,7 +25,7 @@ pub fn read_photo(path: &Path) -> Result<RgbImage, ImageError> {
 /// Decodes a photograph and turns it as its EXIF orientation says. `name` is only named in errors.
 ///
 /// # Errors
-/// [`ImageError::TooLarge`] before any pixel is decoded, otherwise [`ImageError::Photo`].
+/// [`ImageError::LargePhoto`] before any pixel is decoded, otherwise [`ImageError::Photo`].
 pub fn decode_photo(bytes: &[u8], name: &str) -> Result<RgbImage, ImageError> {
     let refused = |reason: String| ImageError::Photo {
         name: name.to_owned(),
@@ -41,9 +41,7 @@ pub fn decode_photo(bytes: &[u8], name: &str) -> Result<RgbImage, ImageError> {
     let mut decoder = reader.into_decoder().map_err(|e| refused(e.to_string()))?;
     let (width, height) = decoder.dimensions();
     let (width, height) = (width as usize, height as usize);
-    if width.saturating_mul(height) > MAX_PIXELS {
-        return Err(ImageError::TooLarge { width, height });
-    }
+    check_size(name, width, height)?;
     let turn = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     if format == Some(ImageFormat::Jpeg) {
         let mut image = RgbImage::default();
@@ -56,6 +54,18 @@ pub fn decode_photo(bytes: &[u8], name: &str) -> Result<RgbImage, ImageError> {
         RgbImage::from_pixels(width, height, image.into_raw()),
         turn,
     ))
+}
+
+/// Refuses a photo of more pixels than are decoded.
+pub(crate) fn check_size(name: &str, width: usize, height: usize) -> Result<(), ImageError> {
+    if width.saturating_mul(height) <= MAX_PIXELS {
+        return Ok(());
+    }
+    Err(ImageError::LargePhoto {
+        name: name.to_owned(),
+        width,
+        height,
+    })
 }
 
 #[expect(
@@ -145,7 +155,7 @@ mod tests {
         let error = decode_photo(&png, "big.png")
             .expect_err("too large")
             .to_string();
-        assert!(error.contains("10000x10000"), "{error}");
+        assert!(error.contains("big.png has 10000x10000"), "{error}");
     }
 
     /// CRC-32 of a PNG chunk, lowest byte first.
