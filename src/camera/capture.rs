@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::camera::{FrameCounts, FrameSource, Latest, StopClock};
+use crate::camera::{FrameSource, Latest, StopClock};
 use crate::image::Frame;
 
 /// The first wait before a lost source is opened again; it doubles up to [`LONGEST_WAIT`].
@@ -51,12 +51,8 @@ pub enum CaptureEnd {
 pub struct Progress {
     /// Frames and attempts to open. Grows as long as the loop is alive.
     pub turns: AtomicU64,
-    /// Frames handed on.
-    pub frames: AtomicU64,
     /// Frames that the sources dropped.
     pub dropped: AtomicU64,
-    /// Frames that came damaged.
-    pub damaged: AtomicU64,
 }
 
 /// Opens a source, puts its frames into `slot`, and opens it again with growing waits whenever it
@@ -105,7 +101,7 @@ fn stream(
     progress: &Progress,
     outlook: &mut Outlook<impl FnMut(CameraState)>,
 ) -> anyhow::Result<Option<CaptureEnd>> {
-    let mut counted = FrameCounts::default();
+    let mut counted = 0;
     let mut steady_from = None;
     loop {
         if clock.take_reopen() {
@@ -113,14 +109,9 @@ fn stream(
         }
         let next = source.next_frame();
         progress.turns.fetch_add(1, Relaxed);
-        let counts = source.counts();
-        progress
-            .dropped
-            .fetch_add(counts.dropped - counted.dropped, Relaxed);
-        progress
-            .damaged
-            .fetch_add(counts.damaged - counted.damaged, Relaxed);
-        counted = counts;
+        let dropped = source.dropped();
+        progress.dropped.fetch_add(dropped - counted, Relaxed);
+        counted = dropped;
         let Some(frame) = next? else {
             return Ok(Some(CaptureEnd::SourceEnded));
         };
@@ -136,7 +127,6 @@ fn stream(
         } else if !put_patiently(slot, frame, clock) {
             return Ok(Some(CaptureEnd::Stopped));
         }
-        progress.frames.fetch_add(1, Relaxed);
     }
 }
 

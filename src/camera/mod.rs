@@ -48,19 +48,10 @@ pub trait FrameSource: Send {
     /// The source in words: device, format, size and rate, or the file that is replayed.
     fn describe(&self) -> String;
 
-    /// Frames that were lost since the source was opened.
-    fn counts(&self) -> FrameCounts;
+    /// Frames that were never seen since the source was opened: gaps in its numbering.
+    fn dropped(&self) -> u64;
 
     /// Whether a frame that nobody has taken yet may be replaced by the next. A camera's frames
     /// grow old; a replay at full speed waits for its reader, so that every run sees the same.
     fn may_drop(&self) -> bool;
-}
-
-/// Frames that a source lost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FrameCounts {
-    /// Never seen: gaps in the source's numbering.
-    pub dropped: u64,
-    /// Seen, but damaged or incomplete.
-    pub damaged: u64,
 }

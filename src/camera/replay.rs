@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use crate::camera::FrameSource;
 use crate::camera::photo::Photo;
 use crate::camera::reel::{Reel, Shot};
-use crate::camera::{FrameCounts, FrameSource};
 use crate::image::{Frame, ImageError};
 
 /// What to replay and how.
@@ -122,7 +122,6 @@ pub struct Replay {
     place: u64,
     /// Time of the first place.
     start: Duration,
-    damaged: u64,
     /// The first time through: damage is worth a warning.
     fresh: bool,
     began: Option<Instant>,
@@ -143,7 +142,6 @@ impl Replay {
             reel,
             place: 0,
             start: Duration::ZERO,
-            damaged: 0,
             fresh: false,
             began: None,
         };
@@ -193,7 +191,6 @@ impl Replay {
                     if self.fresh {
                         log::warn!("left out of the replay: {error}");
                     }
-                    self.damaged += 1;
                     self.place += 1;
                 }
                 Shot::End if !self.request.repeat => return Ok(None),
@@ -246,11 +243,8 @@ impl FrameSource for Replay {
         )
     }
 
-    fn counts(&self) -> FrameCounts {
-        FrameCounts {
-            dropped: 0,
-            damaged: self.damaged,
-        }
+    fn dropped(&self) -> u64 {
+        0
     }
 
     fn may_drop(&self) -> bool {

@@ -17,7 +17,7 @@ use v4l::{Device, Format, FourCC, Fraction};
 use crate::camera::buffer::{Granted, Inspector, Report};
 use crate::camera::mode::{self, ChosenMode, PREFERRED_SIZE, Wish};
 use crate::camera::probe::{enumerate, from_fraction, guarded, open_capture};
-use crate::camera::{CameraError, FrameCounts, FrameSource, Interval, OfferedMode, caught};
+use crate::camera::{CameraError, FrameSource, Interval, OfferedMode, caught};
 use crate::image::{Frame, PixelFormat};
 
 /// Buffers that the driver fills in turn: one is being copied, the others bridge a busy moment.
@@ -158,8 +158,8 @@ impl FrameSource for V4l2Camera {
         self.description.clone()
     }
 
-    fn counts(&self) -> FrameCounts {
-        self.inspector.counts()
+    fn dropped(&self) -> u64 {
+        self.inspector.dropped()
     }
 
     fn may_drop(&self) -> bool {

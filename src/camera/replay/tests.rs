@@ -186,13 +186,6 @@ fn a_repeated_replay_whose_files_went_away_ends_in_an_error() {
     assert_eq!(frames(&mut replay, 3), "0@0:1 1@250:1 2@500:1");
     fs::remove_file(dir.path().join("a.jpg")).unwrap();
     assert_eq!(frames(&mut replay, 2), "3@750:1 5@1250:1");
-    assert_eq!(
-        replay.counts(),
-        FrameCounts {
-            dropped: 0,
-            damaged: 1
-        }
-    );
     fs::remove_file(dir.path().join("b.jpg")).unwrap();
     assert!(
         replay
