@@ -2,6 +2,7 @@
 
 mod access;
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -258,7 +259,7 @@ impl Setup {
                 let replay = &camera.replay;
                 Ok(Box::new(Replay::open(ReplayRequest {
                     path: path.clone(),
-                    fps: replay.fps.get(),
+                    fps: NonZeroU32::new(replay.fps.get()).unwrap_or(NonZeroU32::MIN),
                     pace: if replay.fast {
                         Pace::Fast
                     } else {

@@ -4,6 +4,7 @@
 //! is decided about it is the same at any pace. It starts at 0, or where an earlier source left off.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,24 +21,12 @@ pub struct ReplayRequest {
     /// A photo (JPEG, PNG, WebP), a folder of photos, or a clip of concatenated JPEG images
     /// whose name ends in `.mjpeg` or `.mjpg`.
     pub path: PathBuf,
-    /// Frames a second, from 1 to 1000; clips and photos do not say it themselves.
-    pub fps: u32,
+    /// Frames a second; clips and photos do not say it themselves.
+    pub fps: NonZeroU32,
     /// How fast the frames come.
     pub pace: Pace,
     /// Begin again at the end.
     pub repeat: bool,
-}
-
-impl ReplayRequest {
-    /// Replays `path` once, in real time, at 10 frames a second.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            fps: 10,
-            pace: Pace::RealTime,
-            repeat: false,
-        }
-    }
 }
 
 /// How fast a replay runs.
@@ -94,14 +83,6 @@ pub enum ReplayError {
         /// The clip or folder.
         path: PathBuf,
     },
-    /// A rate out of range.
-    #[error("cannot replay {} at {fps} frames a second: give a rate from 1 to 1000", path.display())]
-    Rate {
-        /// What was to be replayed.
-        path: PathBuf,
-        /// The rate asked for.
-        fps: u32,
-    },
 }
 
 impl ReplayError {
@@ -130,12 +111,6 @@ pub struct Replay {
 impl Replay {
     /// Opens the file or folder and makes sure that there is at least one whole image in it.
     pub fn open(request: ReplayRequest) -> Result<Self, ReplayError> {
-        if !(1..=1000).contains(&request.fps) {
-            return Err(ReplayError::Rate {
-                path: request.path,
-                fps: request.fps,
-            });
-        }
         let reel = Reel::open(&request.path)?;
         let mut replay = Self {
             request,
@@ -253,8 +228,8 @@ impl FrameSource for Replay {
 }
 
 /// When the frame at this place is taken: `place / fps` seconds, rounded down to nanoseconds.
-fn place_in_time(place: u64, fps: u32) -> Duration {
-    let fps = u64::from(fps);
+fn place_in_time(place: u64, fps: NonZeroU32) -> Duration {
+    let fps = u64::from(fps.get());
     Duration::from_secs(place / fps) + Duration::from_nanos(place % fps * 1_000_000_000 / fps)
 }
 

@@ -1,6 +1,7 @@
 //! Sources that fail, come back and wait, under a clock of the test.
 
 use std::cell::{Cell, RefCell};
+use std::num::NonZeroU32;
 
 use anyhow::{anyhow, bail};
 
@@ -220,9 +221,10 @@ fn times_go_on_when_a_replay_is_opened_again() {
     let photo = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/ada.jpg");
     let open = || -> anyhow::Result<Box<dyn FrameSource>> {
         Ok(Box::new(Replay::open(ReplayRequest {
+            path: photo.into(),
+            fps: NonZeroU32::new(10).unwrap(),
             pace: Pace::Fast,
             repeat: true,
-            ..ReplayRequest::new(photo)
         })?))
     };
     let (mut opened, mut times) = (0, Vec::new());

@@ -29,9 +29,10 @@ fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
 
 fn fast(path: &Path) -> ReplayRequest {
     ReplayRequest {
+        path: path.to_owned(),
         pace: Pace::Fast,
-        fps: 4,
-        ..ReplayRequest::new(path)
+        fps: NonZeroU32::new(4).unwrap(),
+        repeat: false,
     }
 }
 
@@ -101,9 +102,9 @@ fn a_replay_starts_when_it_is_told() {
     for pace in [Pace::Fast, Pace::RealTime] {
         let request = ReplayRequest {
             pace,
-            fps: 1000,
+            fps: NonZeroU32::new(1000).unwrap(),
             repeat: true,
-            ..ReplayRequest::new(dir.path())
+            ..fast(dir.path())
         };
         let mut replay = Replay::open(request).unwrap();
         // The pace counts from the start, or this would take an hour.
@@ -162,16 +163,6 @@ fn what_cannot_be_replayed_is_named() {
         assert!(message.contains(expected), "{message}");
         assert!(message.contains(path.to_str().unwrap()), "{message}");
     }
-    for fps in [0, 1001] {
-        let request = ReplayRequest {
-            fps,
-            ..fast(&at("text.jpg"))
-        };
-        assert!(matches!(
-            Replay::open(request),
-            Err(ReplayError::Rate { .. })
-        ));
-    }
 }
 
 #[test]
@@ -206,12 +197,13 @@ fn time_does_not_drift() {
     ];
     for (place, fps, nanos) in table {
         assert_eq!(
-            place_in_time(place, fps),
+            place_in_time(place, NonZeroU32::new(fps).unwrap()),
             Duration::from_nanos(nanos),
             "{place} at {fps}"
         );
     }
     // A year at 30 frames a second.
     let year = 365 * 24 * 3600;
-    assert_eq!(place_in_time(year * 30, 30), Duration::from_secs(year));
+    let fps = NonZeroU32::new(30).unwrap();
+    assert_eq!(place_in_time(year * 30, fps), Duration::from_secs(year));
 }
