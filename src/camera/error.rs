@@ -16,7 +16,6 @@ const ENOTTY: i32 = 25;
 
 /// Why a camera cannot be used, or no longer.
 #[derive(Debug, Error)]
-#[non_exhaustive]
 pub enum CameraError {
     /// There is nothing under this name.
     #[error(

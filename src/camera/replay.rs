@@ -40,7 +40,6 @@ pub enum Pace {
 
 /// Why something cannot be replayed.
 #[derive(Debug, Error)]
-#[non_exhaustive]
 pub enum ReplayError {
     /// Nothing is under this name.
     #[error("there is nothing to replay at {}: name a photo, a folder of photos or a .mjpeg clip", path.display())]
