@@ -161,6 +161,41 @@ fn photos_that_do_not_do_are_refused_with_the_reason() {
 }
 
 #[test]
+fn a_standard_output_that_cannot_be_written_is_an_error_and_a_closed_one_is_not() {
+    use std::process::Stdio;
+    let door = photo_door(false);
+    let photo = fixture("ada.jpg");
+    let cases: [&[&str]; 4] = [
+        &["verify", &photo, &photo],
+        &["audit", "list", "--json"],
+        &["check", "--offline"],
+        // Without an end of its own.
+        &[
+            "run", "--sink", "stdout", "--replay", &photo, "--repeat", "--fast",
+        ],
+    ];
+    let run = |args: &[&str], out: Stdio| {
+        let built = door.command(args);
+        let mut command = std::process::Command::new(built.get_program());
+        command.args(built.get_args()).stdout(out);
+        let said = command.stderr(Stdio::piped()).output().unwrap();
+        let err = String::from_utf8(said.stderr).unwrap();
+        assert!(!err.contains("panicked"), "{args:?}: {err}");
+        (said.status.code(), err)
+    };
+    for args in cases {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let (failed, err) = run(args, full.unwrap().into());
+        assert_eq!(failed, Some(2), "{args:?}: {err}");
+        assert!(err.contains("cannot write to standard output"), "{err}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let (ended, err) = run(args, writer.into());
+        assert_eq!(ended, Some(0), "{args:?}: {err}");
+    }
+}
+
+#[test]
 fn names_that_cannot_be_topics_are_refused() {
     for name in ["", "a/b", "a\nb", "#"] {
         let photo = fixture("ada.jpg");

@@ -55,7 +55,7 @@ fn list(store: &Store, last: u32, context: &Context) -> Result<ExitCode> {
             return "nothing has happened yet".to_owned();
         }
         lines.collect::<Vec<_>>().join("\n")
-    });
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -86,6 +86,6 @@ fn verify(store: &Store, context: &Context) -> Result<ExitCode> {
             words += &format!("\nand {} further breaks", audit.more);
         }
         words
-    });
+    })?;
     Ok(ExitCode::from(u8::from(!audit.is_whole())))
 }

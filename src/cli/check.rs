@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use super::{look, open_store};
+use super::{look, open_store, say};
 use crate::camera::{CaptureDevice, capture_devices, offered_modes};
 use crate::config::SourceKind;
 use crate::door::{Contact, Strike};
@@ -45,9 +45,9 @@ impl Finding {
         }
     }
 
-    fn print(&self) {
+    fn print(&self) -> Result<()> {
         let mark = if self.is_fine() { "ok   " } else { "WRONG" };
-        println!("{mark} {}: {}", self.what, self.detail());
+        say(format!("{mark} {}: {}", self.what, self.detail()))
     }
 }
 
@@ -104,12 +104,9 @@ pub(super) fn run(
         let rows = findings
             .iter()
             .map(|f| json!({ "what": f.what, "ok": f.is_fine(), "detail": f.detail() }));
-        println!(
-            "{}",
-            json!({ "ok": fine, "checks": rows.collect::<Vec<_>>() })
-        );
+        say(json!({ "ok": fine, "checks": rows.collect::<Vec<_>>() }))?;
     } else {
-        findings.iter().for_each(Finding::print);
+        findings.iter().try_for_each(Finding::print)?;
     }
     // Last, because Ctrl-C ends it and the program.
     if let Some(setup) = live {
@@ -117,7 +114,7 @@ pub(super) fn run(
             what: "picture",
             outcome: look::show(&setup),
         };
-        picture.print();
+        picture.print()?;
         fine &= picture.is_fine();
     }
     Ok(if fine {

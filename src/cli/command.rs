@@ -107,7 +107,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         )?;
         answer.result["jpeg"] = file.display().to_string().into();
     }
-    context.answer(&serde_json::to_value(&answer)?, || words(&answer));
+    context.answer(&serde_json::to_value(&answer)?, || words(&answer))?;
     Ok(if answer.ok {
         ExitCode::SUCCESS
     } else {

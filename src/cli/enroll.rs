@@ -74,7 +74,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
                 enrolled.templates
             )
         },
-    );
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
             near(&found.runner_up),
             found.threshold
         )
-    });
+    })?;
     Ok(if accepted.is_some() {
         ExitCode::SUCCESS
     } else {

@@ -16,13 +16,15 @@ mod photos;
 mod run;
 mod verify;
 
+use std::fmt::Display;
+use std::io::{ErrorKind, Write as _, stdout};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
@@ -116,12 +118,16 @@ impl Context {
     }
 
     /// Prints the answer: `json` for programs, `words` for people.
-    fn answer(&self, json: &serde_json::Value, words: impl FnOnce() -> String) {
-        if self.json {
-            println!("{json}");
-        } else {
-            println!("{}", words());
-        }
+    fn answer(&self, json: &serde_json::Value, words: impl FnOnce() -> String) -> Result<()> {
+        if self.json { say(json) } else { say(words()) }
+    }
+}
+
+/// Prints a line. Who has stopped reading wants no more, and no complaint.
+fn say(line: impl Display) -> Result<()> {
+    match writeln!(stdout().lock(), "{line}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
     }
 }
 

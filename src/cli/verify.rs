@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
             };
             format!("{verdict}: similarity {similarity:.3}, threshold {threshold:.3}")
         },
-    );
+    )?;
     Ok(if same {
         ExitCode::SUCCESS
     } else {

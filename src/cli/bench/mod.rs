@@ -132,7 +132,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
             image.width(),
             image.height()
         )
-    });
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
