@@ -121,7 +121,10 @@ impl Config {
     }
 
     /// What no single key shows.
-    fn check(&self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// Keys that do not go together, in words.
+    pub fn check(&self) -> Result<(), String> {
         let decision = &self.decision;
         if decision.agree > decision.of {
             return Err(format!(
@@ -130,13 +133,23 @@ impl Config {
                 decision.agree, decision.of
             ));
         }
-        if let Some(fps) = self.camera.fps {
+        // Where one frame decides, a replay may make each a visit of its own.
+        let replay = self.camera.source == SourceKind::Replay && decision.agree.get() > 1;
+        let rates = [
+            ("[camera] fps", self.camera.fps),
+            (
+                "[camera.replay] fps",
+                replay.then_some(self.camera.replay.fps),
+            ),
+        ];
+        for (key, fps) in rates {
+            let Some(fps) = fps else { continue };
             let (apart, gap) = (1.0 / f64::from(fps.get()), decision.visit_gap_s);
             if apart >= gap.get() {
                 return Err(format!(
                     "[decision] visit_gap_s = {gap} has to be longer than the {apart:.2} s between \
-                     two frames at [camera] fps = {fps}, or every frame would be a visit of its \
-                     own; raise one of them"
+                     two frames at {key} = {fps}, or every frame would be a visit of its own; raise \
+                     one of them"
                 ));
             }
         }

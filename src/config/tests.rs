@@ -101,7 +101,7 @@ fn the_reference_knows_every_key() {
 
 #[test]
 fn what_is_wrong_is_named_with_its_place() {
-    let cases: [(&str, &[&str]); 29] = [
+    let cases: [(&str, &[&str]); 30] = [
         (
             "[camera]\nfsp = 10\n",
             &["line 2, column 1", "fsp", "`fps`"],
@@ -140,6 +140,10 @@ fn what_is_wrong_is_named_with_its_place() {
         (
             "[camera]\nfps = 1\n",
             &["[decision] visit_gap_s = 1 ", "[camera] fps = 1,"],
+        ),
+        (
+            "[camera]\nsource = \"replay\"\n[camera.replay]\npath = \"p\"\nfps = 1\n",
+            &["[decision] visit_gap_s = 1 ", "[camera.replay] fps = 1,"],
         ),
         (
             "[device]\nid = \"front/door\"\n",
