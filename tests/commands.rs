@@ -267,6 +267,32 @@ fn check_says_what_is_wrong() {
     );
 }
 
+#[test]
+fn check_says_whom_the_rules_let_in() {
+    let door = enrolled(&["ada"]);
+    let config = std::fs::read_to_string(door.path("door.toml")).unwrap();
+    let access = |rule: &str| {
+        let rule = format!("{config}[[access.rule]]\nname = \"day\"\n{rule}\n");
+        std::fs::write(door.path("door.toml"), rule).unwrap();
+        door.expect(1, &["check", "--offline"]).out
+    };
+    let fine = "ok    access: 1 rules";
+    for subjects in ["*", "ada"] {
+        let said = access(&format!("subjects = [\"{subjects}\"]"));
+        assert!(said.contains(fine), "{said}");
+    }
+    let said = access("subjects = [\"ada\", \"eve\"]");
+    let wrong = "WRONG access: \"day\" names eve, not enrolled";
+    assert!(said.contains(wrong), "{said}");
+    let timed = "subjects = [\"*\"]\ndays = [\"mon\"]";
+    let synced = std::path::Path::new("/run/systemd/timesync/synchronized").exists();
+    let said = access(timed);
+    assert_eq!(said.contains(fine), synced, "{said}");
+    assert_eq!(said.contains("WRONG access: \"day\" has days"), !synced);
+    let said = access(&format!("{timed}\n[access]\ntrust_clock = true"));
+    assert!(said.contains(fine), "{said}");
+}
+
 /// A camera that is a photo, once, and that is pictures no longer where `spoilt` says so.
 fn photo_door(spoilt: bool) -> Door {
     let door = Door::new(

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{look, open_store, say};
 use crate::camera::{CaptureDevice, capture_devices, offered_modes};
 use crate::config::SourceKind;
+use crate::daemon::clock_synced;
 use crate::door::{Contact, Strike};
 use crate::image::{RgbImage, decode};
 use crate::mqtt::probe;
@@ -78,6 +79,9 @@ pub(super) fn run(
             }
             note("gallery", gallery(&setup));
             note("audit trail", audit(&setup));
+            if !setup.config.access.rule.is_empty() {
+                note("access", access(&setup));
+            }
             if setup.config.door.is_on() {
                 note("door", door(&setup));
             }
@@ -203,6 +207,30 @@ fn gallery(setup: &Setup) -> Result<String> {
         setup.config.store.path.display(),
         store.key_file().display()
     ))
+}
+
+/// Rules that would let nobody in, or not those that they name.
+fn access(setup: &Setup) -> Result<String> {
+    let section = &setup.config.access;
+    let people = open_store(setup)?.list()?;
+    let mut wrong = Vec::new();
+    for rule in &section.rule {
+        let unknown = |name: &&str| !people.iter().any(|person| person.name == *name);
+        let unknown: Vec<_> = rule.named().filter(unknown).collect();
+        if !unknown.is_empty() {
+            let names = unknown.join(", ");
+            wrong.push(format!("\"{}\" names {names}, not enrolled", rule.name));
+        }
+        if rule.needs_a_clock() && !clock_synced(section.trust_clock) {
+            wrong.push(format!(
+                "\"{}\" has days, hours or dates and lets nobody in, because no time service has \
+                 set the clock (systemd-timesyncd does; trust_clock = true takes it for right)",
+                rule.name
+            ));
+        }
+    }
+    anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("; "));
+    Ok(format!("{} rules", section.rule.len()))
 }
 
 fn audit(setup: &Setup) -> Result<String> {

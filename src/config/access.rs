@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::sections::Seconds;
 use crate::access::{Day, Factor, Hours, Policy};
+use crate::subject::{EVERYBODY, SubjectName};
 
 /// A value that is written as text.
 #[derive(Clone, Debug, Deserialize)]
@@ -156,6 +157,17 @@ impl RuleSection {
                 "[[access.rule]] name = \"{name}\": expected 1 to 64 characters"
             ));
         }
+        if self.subjects.is_empty() {
+            return Err(format!(
+                "[[access.rule]] \"{name}\": subjects = [] lets nobody in; name people, or \"*\" \
+                 for everybody who is enrolled"
+            ));
+        }
+        for subject in self.named() {
+            SubjectName::new(subject).map_err(|error| {
+                format!("[[access.rule]] \"{name}\": nobody can be called \"{subject}\": {error}")
+            })?;
+        }
         if let (Some(first), Some(last)) = (&self.valid_from, &self.valid_until)
             && first.0 > last.0
         {
@@ -165,6 +177,18 @@ impl RuleSection {
             ));
         }
         Ok(())
+    }
+
+    /// The people that it names.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        let names = self.subjects.iter().map(String::as_str);
+        names.filter(|name| *name != EVERYBODY)
+    }
+
+    /// Whether it holds at some times only, so that a clock is needed.
+    pub fn needs_a_clock(&self) -> bool {
+        let dated = self.valid_from.is_some() || self.valid_until.is_some();
+        dated || !self.days.is_empty() || !self.hours.is_empty()
     }
 
     /// Whether the liveness model has to run for it.

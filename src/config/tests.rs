@@ -101,7 +101,7 @@ fn the_reference_knows_every_key() {
 
 #[test]
 fn what_is_wrong_is_named_with_its_place() {
-    let cases: [(&str, &[&str]); 30] = [
+    let cases: [(&str, &[&str]); 32] = [
         (
             "[camera]\nfsp = 10\n",
             &["line 2, column 1", "fsp", "`fps`"],
@@ -167,7 +167,7 @@ fn what_is_wrong_is_named_with_its_place() {
         ("[mqtt\n", &["line 1"]),
         ("[door]\nline = 4\n", &["[[access.rule]]"]),
         (
-            "[door]\nline = 4\ncontact_line = 4\n[[access.rule]]\nname = \"a\"\nsubjects = []\n",
+            "[door]\nline = 4\ncontact_line = 4\n[[access.rule]]\nname = \"a\"\nsubjects = [\"*\"]\n",
             &["contact_line are the same"],
         ),
         ("[door]\npulse_s = 600\n", &["line 2", "0.1 to 60.0"]),
@@ -180,20 +180,28 @@ fn what_is_wrong_is_named_with_its_place() {
             &["line 4", "Monday", "mon, tue"],
         ),
         (
-            "[[access.rule]]\nname = \"a\"\nsubjects = []\nvalid_from = \"2026-02-30\"\n",
+            "[[access.rule]]\nname = \"a\"\nsubjects = [\"*\"]\nvalid_from = \"2026-02-30\"\n",
             &["line 4", "2026-02-30"],
         ),
         (
-            "[[access.rule]]\nname = \"a\"\nsubjects = []\nvalid_from = \"2026-03-02\"\n\
+            "[[access.rule]]\nname = \"a\"\nsubjects = [\"*\"]\nvalid_from = \"2026-03-02\"\n\
              valid_until = \"2026-03-01\"\n",
             &["\"a\"", "2026-03-02 is after"],
         ),
         (
             "[access]\ntime_zone = \"Mars/Base\"\n[[access.rule]]\nname = \"a\"\n\
-             subjects = []\ndays = [\"mon\"]\n",
+             subjects = [\"*\"]\ndays = [\"mon\"]\n",
             &["time_zone", "Mars/Base", "Europe/Berlin"],
         ),
         ("[[access.rule]]\nname = \"a\"\n", &["line 1", "subjects"]),
+        (
+            "[[access.rule]]\nname = \"a\"\nsubjects = []\n",
+            &["\"a\"", "lets nobody in", "\"*\""],
+        ),
+        (
+            "[[access.rule]]\nname = \"a\"\nsubjects = [\"ada\", \"b/c\"]\n",
+            &["\"a\"", "b/c", "cannot contain"],
+        ),
         ("[lockout]\nslow_after = 9\n", &["slow_after = 9"]),
         ("[challenge]\nturn_yaw = 50\n", &["max_yaw"]),
     ];

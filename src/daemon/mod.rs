@@ -52,6 +52,7 @@ use sink::{Broker, EventSink, JsonLines};
 use vision::Vision;
 use wishes::Wishes;
 
+pub(crate) use events::clock_synced;
 pub use reload::Load;
 
 /// How long a replay's last events may take to reach the broker.

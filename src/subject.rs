@@ -1,7 +1,7 @@
-//! Names of people.
+//! Names of people: what one may be. Whose they are the store knows.
 
 /// What a rule says instead of a name.
-const EVERYBODY: &str = "*";
+pub(crate) const EVERYBODY: &str = "*";
 
 /// A subject's name: 1 to 64 visible characters that can stand in a topic, a path and a log line.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
