@@ -293,6 +293,17 @@ fn check_says_whom_the_rules_let_in() {
     assert!(said.contains(fine), "{said}");
 }
 
+#[test]
+fn check_reads_every_template() {
+    let door = enrolled(&["ada"]);
+    let database = rusqlite::Connection::open(door.path("door.db")).unwrap();
+    let spoil = "update template set sealed = zeroblob(length(sealed))";
+    database.execute(spoil, []).unwrap();
+    let said = door.expect(1, &["check", "--offline"]);
+    let wrong = "WRONG gallery: a template of ada is not as it was sealed";
+    assert!(said.out.contains(wrong), "{}", said.out);
+}
+
 /// A camera that is a photo, once, and that is pictures no longer where `spoilt` says so.
 fn photo_door(spoilt: bool) -> Door {
     let door = Door::new(

@@ -187,9 +187,10 @@ fn door(setup: &Setup) -> Result<String> {
 }
 
 fn gallery(setup: &Setup) -> Result<String> {
-    let store = open_store(setup)?;
+    let mut store = open_store(setup)?;
     store.check()?;
-    let (_, id) = setup.embedder()?;
+    let (embedder, id) = setup.embedder()?;
+    store.load(&mut setup.gallery(&embedder, id.clone())?)?;
     let foreign = store.templates_of_other_models(&id)?;
     anyhow::ensure!(
         foreign == 0,
