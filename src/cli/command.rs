@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Subcommand;
@@ -17,6 +17,7 @@ use ulid::Ulid;
 use super::Context;
 use crate::command::{Action, Answer, Challenge, CommandKey, MAX_PHOTO, Request};
 use crate::config::DeviceId;
+use crate::image::photo_bytes;
 use crate::mqtt::Asker;
 
 /// How long an answer may take, and how long where the device waits for its camera.
@@ -119,7 +120,9 @@ fn action(what: &What) -> Result<Action> {
     Ok(match what.clone() {
         What::Enroll { subject, photo } => Action::Enroll {
             subject,
-            photo: photo.as_deref().map(read_photo).transpose()?,
+            photo: photo
+                .map(|path| photo_bytes(&path, MAX_PHOTO))
+                .transpose()?,
         },
         What::Remove { subject } => Action::Remove { subject },
         What::Rename { from, to } => Action::Rename {
@@ -137,18 +140,6 @@ fn action(what: &What) -> Result<Action> {
         What::Release => Action::Release,
         What::Claim { subject } => Action::Claim { subject },
     })
-}
-
-fn read_photo(path: &Path) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    if bytes.len() > MAX_PHOTO {
-        bail!(
-            "{} has {} bytes, and a command carries at most {MAX_PHOTO}; save it smaller",
-            path.display(),
-            bytes.len()
-        );
-    }
-    Ok(bytes)
 }
 
 /// Asks, and once more with the challenge of a device whose clock is not set.

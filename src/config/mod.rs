@@ -9,6 +9,8 @@ mod door;
 mod range;
 mod sections;
 
+use std::fs::File;
+use std::io::{Error, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -23,6 +25,9 @@ pub use sections::{
 
 /// Where the packaged service keeps its configuration.
 pub const DEFAULT_PATH: &str = "/etc/doorward/doorward.toml";
+
+/// Bytes of a configuration: far more than every key with its explanation.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// What an error about a key points to.
 const REFERENCE: &str = "config/doorward.toml (installed as /usr/share/doc/doorward/doorward.toml) \
@@ -99,7 +104,7 @@ impl Config {
     }
 
     fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        let text = read_text(path).map_err(|source| ConfigError::Read {
             path: path.into(),
             source,
         })?;
@@ -208,6 +213,17 @@ impl Config {
         .filter(|path| path.is_relative())
         .for_each(|path| *path = folder.join(&*path));
     }
+}
+
+/// The text of a file, which may be one without end.
+fn read_text(path: &Path) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    let read = File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if read as u64 > MAX_BYTES {
+        let why = format!("it has more than {} MiB", MAX_BYTES >> 20);
+        return Err(Error::new(ErrorKind::FileTooLarge, why));
+    }
+    String::from_utf8(bytes).map_err(|error| Error::new(ErrorKind::InvalidData, error))
 }
 
 #[cfg(test)]

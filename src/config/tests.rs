@@ -233,4 +233,10 @@ fn relative_paths_are_relative_to_the_file() {
     assert_eq!(config.models.directory.as_deref(), Some(Path::new("/m")));
     let missing = Config::load(Some(&folder.path().join("none.toml"))).expect_err("missing");
     assert!(missing.to_string().contains("none.toml"), "{missing}");
+    let endless = Config::load(Some(Path::new("/dev/zero"))).expect_err("endless");
+    let said = endless.to_string();
+    assert!(
+        said.contains("/dev/zero") && said.contains("more than 1 MiB"),
+        "{said}"
+    );
 }

@@ -64,6 +64,14 @@ pub enum ImageError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A photo file that is larger than it may be, or has no end.
+    #[error("the photo {} has more than the {limit} bytes that are read; save it smaller", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that it may have.
+        limit: usize,
+    },
     /// A photo that cannot be decoded.
     #[error(
         "{} is no photo that can be decoded (expected JPEG, PNG or WebP): {reason}",

@@ -21,7 +21,7 @@ pub use encode::encode_jpeg;
 pub use error::ImageError;
 pub use frame::{Frame, PixelFormat};
 pub use motion::Motion;
-pub use photo::{decode_photo, read_photo};
+pub use photo::{decode_photo, photo_bytes, read_photo};
 pub use picture::Picture;
 pub use resize::Fit;
 pub use rgb::RgbImage;
