@@ -106,6 +106,17 @@ fn the_same_face_under_another_name_is_refused_unless_forced() {
 }
 
 #[test]
+fn a_photo_comes_by_standard_input() {
+    for name in ["-", "/dev/stdin"] {
+        let door = Door::new("");
+        let enrol = ["enroll", "ada", "--photo", name];
+        let mut command = door.command(&enrol);
+        let piped = command.pipe_stdin(fixture("ada.jpg")).unwrap();
+        piped.assert().success();
+    }
+}
+
+#[test]
 fn photos_that_do_not_do_are_refused_with_the_reason() {
     let door = Door::new("");
     let file = |name: &str, bytes: &[u8]| {

@@ -39,7 +39,8 @@ enum What {
     Enroll {
         /// The person's name.
         subject: String,
-        /// A photo of the person alone; without it the device's camera is used.
+        /// A photo of the person alone, `-` for standard input; without it the device's camera is
+        /// used.
         #[arg(long, value_name = "FILE")]
         photo: Option<PathBuf>,
     },

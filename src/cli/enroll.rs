@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Args {
     /// The person's name.
     subject: String,
-    /// Photos of the person alone.
+    /// Photos of the person alone; `-` is standard input.
     #[arg(long = "photo", value_name = "FILE", num_args = 1.., required_unless_present = "camera")]
     photos: Vec<PathBuf>,
     /// Take the person in front of the camera.

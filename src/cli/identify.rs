@@ -11,7 +11,7 @@ use crate::gallery::{Candidate, Template};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A photo.
+    /// A photo; `-` is standard input.
     photo: PathBuf,
 }
 

@@ -1,7 +1,7 @@
 //! Photographs from files: JPEG, PNG and WebP, turned upright.
 
 use std::fs::File;
-use std::io::{self, Cursor, Read as _};
+use std::io::{self, Cursor, Read};
 use std::path::Path;
 
 use image::metadata::Orientation;
@@ -22,15 +22,21 @@ pub fn read_photo(path: &Path) -> Result<RgbImage, ImageError> {
     decode_photo(&photo_bytes(path, MAX_BYTES)?, &path.display().to_string())
 }
 
-/// The bytes of a file, `limit` at most.
+/// The bytes of a file, `limit` at most. `-` is standard input, and so is `/dev/stdin`, which Linux
+/// would open anew, with the rights of this program's user instead of who has piped a file into it.
 ///
 /// # Errors
 /// [`ImageError::Read`] and [`ImageError::TooLong`].
 pub fn photo_bytes(path: &Path, limit: usize) -> Result<Vec<u8>, ImageError> {
     let mut bytes = Vec::new();
+    let piped = [Path::new("-"), Path::new("/dev/stdin")].contains(&path);
+    let file: io::Result<Box<dyn Read>> = if piped {
+        Ok(Box::new(io::stdin()))
+    } else {
+        File::open(path).map(|file| Box::new(file) as _)
+    };
     // One more shows that there are more.
-    let read = |file: File| file.take(limit as u64 + 1).read_to_end(&mut bytes);
-    let read: io::Result<usize> = File::open(path).and_then(read);
+    let read = file.and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes));
     let path = path.to_owned();
     match read {
         Ok(length) if length <= limit => Ok(bytes),
