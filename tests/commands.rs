@@ -392,6 +392,21 @@ fn a_manifest_needs_the_folder_of_its_models() {
 }
 
 #[test]
+fn a_folder_of_models_that_is_not_there_is_named() {
+    let photo = fixture("ada.jpg");
+    let door = Door::new("");
+    std::fs::write(door.path("manifest.toml"), "format = 1\n").unwrap();
+    let mut command = door.command(&["verify", &photo, &photo, "--models", "nope"]);
+    // A manifest in the folder where the program starts is none of theirs.
+    let said = command.current_dir(door.path("")).output().unwrap();
+    let err = String::from_utf8(said.stderr).unwrap();
+    assert_eq!(said.status.code(), Some(2), "{err}");
+    for words in ["nope/manifest.toml", "--models", "[models] directory"] {
+        assert!(err.contains(words), "{err}");
+    }
+}
+
+#[test]
 fn models_that_do_not_fit_are_refused() {
     let door = Door::new("");
     let folder = door.path("models");

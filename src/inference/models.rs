@@ -37,13 +37,16 @@ impl Models {
         Self::new(bundled::MANIFEST, "in the program".to_owned(), None)
     }
 
-    /// The models of `folder`, described by `manifest` (a path, or a name in `folder`).
+    /// The models of `folder`, described by `manifest`: a name in `folder`, or a path there or
+    /// anywhere.
     ///
     /// # Errors
     /// [`ModelError::Read`] and [`ModelError::Manifest`].
     pub fn open(folder: &Path, manifest: &Path) -> Result<Self, ModelError> {
         let inside = folder.join(manifest);
-        let path = if inside.exists() {
+        // A mere name is not looked for in whatever folder the program was started in.
+        let bare = manifest.components().count() == 1;
+        let path = if bare || inside.exists() {
             inside
         } else {
             manifest.to_owned()
