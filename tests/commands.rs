@@ -364,6 +364,25 @@ fn check_says_what_it_found_before_it_shows_the_camera() {
 }
 
 #[test]
+fn the_picture_of_check_is_a_new_file_for_its_owner() {
+    use std::os::unix::fs::MetadataExt;
+    let door = photo_door(false);
+    let config = std::fs::read_to_string(door.path("door.toml")).unwrap();
+    let config = config.replace("a.jpg\"", "a.jpg\"\nreplay.repeat = true\nreplay.fast = true");
+    std::fs::write(door.path("door.toml"), config).unwrap();
+    let picture = door.path("seen.jpg");
+    let check = ["check", "--camera", picture.to_str().unwrap()];
+    let said = door.expect(0, &check);
+    assert!(said.out.contains("seen.jpg: a face"), "{}", said.out);
+    let bytes = std::fs::read(&picture).unwrap();
+    assert!(bytes.starts_with(b"\x89PNG"), "whatever its name");
+    assert_eq!(picture.metadata().unwrap().mode() & 0o777, 0o600);
+    let said = door.expect(1, &check);
+    assert!(said.out.contains("WRONG picture: cannot write"), "{}", said.out);
+    assert_eq!(std::fs::read(&picture).unwrap(), bytes, "kept");
+}
+
+#[test]
 fn what_root_makes_is_handed_to_whom_the_folder_belongs() {
     use std::os::unix::fs::{MetadataExt, chown};
     let door = photo_door(false);

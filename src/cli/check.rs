@@ -22,7 +22,8 @@ pub(super) struct Args {
     /// Do not try to reach the broker.
     #[arg(long)]
     offline: bool,
-    /// Show what the camera sees, with boxes around faces: in the terminal, or as a PNG file.
+    /// Show what the camera sees, with boxes around faces: in the terminal, or as a new PNG
+    /// file.
     #[arg(long, value_name = "FILE.png", num_args = 0..=1)]
     camera: Option<Option<PathBuf>>,
 }

@@ -1,8 +1,6 @@
 //! `doorward command`: tells a running device what to do, by way of the broker.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use ulid::Ulid;
 
-use super::Context;
+use super::{Context, write_private};
 use crate::command::{Action, Answer, Challenge, CommandKey, MAX_PHOTO, Request};
 use crate::config::DeviceId;
 use crate::image::photo_bytes;
@@ -103,10 +101,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         answer
     })?;
     if let (What::Snapshot { file }, true) = (&args.what, answer.ok) {
-        save(
-            file,
-            answer.result["jpeg"].take().as_str().unwrap_or_default(),
-        )?;
+        let jpeg = answer.result["jpeg"].take();
+        let jpeg = STANDARD.decode(jpeg.as_str().unwrap_or_default());
+        write_private(file, &jpeg.context("the answer has no picture")?)?;
         answer.result["jpeg"] = file.display().to_string().into();
     }
     context.answer(&serde_json::to_value(&answer)?, || words(&answer))?;
@@ -177,18 +174,6 @@ async fn ask_once(
     Answer::parse(&answer)
         .map_err(anyhow::Error::msg)
         .context("the device's answer makes no sense")
-}
-
-/// Writes a snapshot to a file that only its owner can read.
-fn save(file: &Path, jpeg: &str) -> Result<()> {
-    let bytes = STANDARD.decode(jpeg).context("the answer has no picture")?;
-    let open = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file);
-    open.and_then(|mut out| out.write_all(&bytes))
-        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn words(answer: &Answer) -> String {

@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use super::write_private;
 use crate::face::{AlignedFace, Detection, Detector, FaceBox, Quality, QualityLimits};
-use crate::image::{RgbImage, decode};
+use crate::image::{RgbImage, decode, encode_png};
 use crate::setup::Setup;
 
 /// Frames that a camera needs to find its exposure.
@@ -34,12 +35,7 @@ pub(super) fn look(setup: &Setup, file: Option<&Path>) -> Result<String> {
     let said = seer.mark(&mut image)?;
     match file {
         Some(file) => {
-            let (width, height) = (
-                u32::try_from(image.width())?,
-                u32::try_from(image.height())?,
-            );
-            image::save_buffer(file, image.pixels(), width, height, image::ColorType::Rgb8)
-                .with_context(|| format!("cannot write {}", file.display()))?;
+            write_private(file, &encode_png(&image)?)?;
             Ok(format!("{}: {said}", file.display()))
         }
         None => Ok(format!("{said}\n{}", in_characters(&image))),

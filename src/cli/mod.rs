@@ -17,9 +17,10 @@ mod run;
 mod verify;
 
 use std::fmt::Display;
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _, stdout};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, lchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -129,6 +130,17 @@ fn say(line: impl Display) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written.context("cannot write to standard output"),
     }
+}
+
+/// Writes a picture to a new file that only its owner can read: it may show people.
+fn write_private(file: &Path, bytes: &[u8]) -> Result<()> {
+    let open = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file);
+    open.and_then(|mut out| out.write_all(bytes))
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Opens the database, or makes it for the service's user.

@@ -17,7 +17,7 @@ mod rgb;
 mod warp;
 
 pub use decode::decode;
-pub use encode::encode_jpeg;
+pub use encode::{encode_jpeg, encode_png};
 pub use error::ImageError;
 pub use frame::{Frame, PixelFormat};
 pub use motion::Motion;
