@@ -398,6 +398,24 @@ fn what_root_makes_is_handed_to_whom_the_folder_belongs() {
 }
 
 #[test]
+fn a_cause_is_told_once() {
+    let photo = fixture("ada.jpg");
+    let door = Door::new("");
+    let missing = "No such file or directory";
+    for args in [
+        ["verify", "/no/such/photo.jpg", &photo, "--json"],
+        ["verify", &photo, &photo, "--config=/no/such/door.toml"],
+        ["verify", &photo, &photo, "--models=/no/such/models"],
+    ] {
+        // A configuration of the door would be named twice.
+        let mut command = assert_cmd::Command::cargo_bin("doorward").unwrap();
+        let said = command.args(args).current_dir(door.path("")).output();
+        let err = String::from_utf8(said.unwrap().stderr).unwrap();
+        assert_eq!(err.matches(missing).count(), 1, "{err}");
+    }
+}
+
+#[test]
 fn a_manifest_needs_the_folder_of_its_models() {
     let photo = fixture("ada.jpg");
     let verify = ["verify", &photo, &photo, "--manifest", "other.toml"];

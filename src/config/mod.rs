@@ -74,12 +74,12 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file could not be read.
-    #[error("cannot read the configuration {}: {source}; {REFERENCE}", path.display())]
+    #[error("cannot read the configuration {}: {cause}; {REFERENCE}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The file is not what it should be.
     #[error("the configuration {} is wrong: {message}\n{REFERENCE}", path.display())]
@@ -104,9 +104,9 @@ impl Config {
     }
 
     fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = read_text(path).map_err(|source| ConfigError::Read {
+        let text = read_text(path).map_err(|cause| ConfigError::Read {
             path: path.into(),
-            source,
+            cause,
         })?;
         let mut config = Self::parse(&text, path)?;
         let folder = path.parent().unwrap_or(Path::new("."));
@@ -218,7 +218,9 @@ impl Config {
 /// The text of a file, which may be one without end.
 fn read_text(path: &Path) -> std::io::Result<String> {
     let mut bytes = Vec::new();
-    let read = File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    let read = File::open(path)?
+        .take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)?;
     if read as u64 > MAX_BYTES {
         let why = format!("it has more than {} MiB", MAX_BYTES >> 20);
         return Err(Error::new(ErrorKind::FileTooLarge, why));

@@ -41,7 +41,7 @@ pub fn photo_bytes(path: &Path, limit: usize) -> Result<Vec<u8>, ImageError> {
     match read {
         Ok(length) if length <= limit => Ok(bytes),
         Ok(_) => Err(ImageError::TooLong { path, limit }),
-        Err(source) => Err(ImageError::Read { path, source }),
+        Err(cause) => Err(ImageError::Read { path, cause }),
     }
 }
 
@@ -162,7 +162,10 @@ mod tests {
     fn a_file_without_end_is_refused() {
         let error = photo_bytes(Path::new("/dev/zero"), 1000).expect_err("endless");
         let error = error.to_string();
-        assert!(error.contains("/dev/zero") && error.contains("1000"), "{error}");
+        assert!(
+            error.contains("/dev/zero") && error.contains("1000"),
+            "{error}"
+        );
         let empty = photo_bytes(Path::new("/dev/null"), 0).expect("nothing");
         assert_eq!(empty, [0u8; 0]);
     }

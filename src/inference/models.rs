@@ -51,9 +51,9 @@ impl Models {
         } else {
             manifest.to_owned()
         };
-        let text = std::fs::read_to_string(&path).map_err(|source| ModelError::Read {
+        let text = std::fs::read_to_string(&path).map_err(|cause| ModelError::Read {
             path: path.clone(),
-            source,
+            cause,
         })?;
         Self::new(&text, path.display().to_string(), Some(folder.to_owned()))
     }
@@ -145,7 +145,7 @@ impl Models {
                 });
         };
         let path = folder.join(file);
-        let bytes = std::fs::read(&path).map_err(|source| ModelError::Read { path, source })?;
+        let bytes = std::fs::read(&path).map_err(|cause| ModelError::Read { path, cause })?;
         Ok(Cow::Owned(bytes))
     }
 }

@@ -157,7 +157,7 @@ impl From<StoreError> for Refusal {
 fn create(path: &Path) -> Result<(), StoreError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
-        move |source| StoreError::File { path, source }
+        move |cause| StoreError::File { path, cause }
     };
     if path.try_exists().map_err(failed(path))? {
         return Ok(());
@@ -263,7 +263,7 @@ fn put_aside(path: &Path, detail: String, now: Timestamp) -> StoreError {
             Err(error) if part.is_empty() => {
                 return StoreError::File {
                     path: from,
-                    source: error,
+                    cause: error,
                 };
             }
             // The parts beside it need not be there.
