@@ -368,7 +368,10 @@ fn the_picture_of_check_is_a_new_file_for_its_owner() {
     use std::os::unix::fs::MetadataExt;
     let door = photo_door(false);
     let config = std::fs::read_to_string(door.path("door.toml")).unwrap();
-    let config = config.replace("a.jpg\"", "a.jpg\"\nreplay.repeat = true\nreplay.fast = true");
+    let config = config.replace(
+        "a.jpg\"",
+        "a.jpg\"\nreplay.repeat = true\nreplay.fast = true",
+    );
     std::fs::write(door.path("door.toml"), config).unwrap();
     let picture = door.path("seen.jpg");
     let check = ["check", "--camera", picture.to_str().unwrap()];
@@ -378,7 +381,11 @@ fn the_picture_of_check_is_a_new_file_for_its_owner() {
     assert!(bytes.starts_with(b"\x89PNG"), "whatever its name");
     assert_eq!(picture.metadata().unwrap().mode() & 0o777, 0o600);
     let said = door.expect(1, &check);
-    assert!(said.out.contains("WRONG picture: cannot write"), "{}", said.out);
+    assert!(
+        said.out.contains("WRONG picture: cannot write"),
+        "{}",
+        said.out
+    );
     assert_eq!(std::fs::read(&picture).unwrap(), bytes, "kept");
 }
 
@@ -390,11 +397,13 @@ fn what_root_makes_is_handed_to_whom_the_folder_belongs() {
         eprintln!("SKIPPED: this user is not root, so nothing was tested");
         return;
     }
+    std::fs::write(door.path("door.db.backup"), "").unwrap();
     door.expect(0, &["check"]);
+    let owner = |file: &str| door.path(file).metadata().unwrap().uid();
     for file in ["door.db", "door.db.key"] {
-        let owner = door.path(file).metadata().unwrap().uid();
-        assert_eq!(owner, 4321, "{file}");
+        assert_eq!(owner(file), 4321, "{file}");
     }
+    assert_eq!(owner("door.db.backup"), 0, "not the program's");
 }
 
 #[test]

@@ -19,7 +19,6 @@ mod verify;
 use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write as _, stdout};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -164,11 +163,14 @@ fn hand_over(database: &Path) -> Result<()> {
     };
     let owner = folder.metadata()?;
     // The database itself, and what SQLite and the store keep beside it.
-    for file in folder.read_dir()? {
-        let file = file?;
-        let ours = file.file_name().as_bytes().starts_with(name.as_bytes());
-        if ours && owner.uid() != 0 && file.metadata()?.uid() == 0 {
-            lchown(file.path(), Some(owner.uid()), Some(owner.gid()))?;
+    for suffix in ["", "-wal", "-shm", "-journal", ".key"] {
+        let mut file = name.to_owned();
+        file.push(suffix);
+        let file = folder.join(file);
+        // Not all of them are there.
+        let of_root = file.symlink_metadata().is_ok_and(|file| file.uid() == 0);
+        if of_root && owner.uid() != 0 {
+            lchown(file, Some(owner.uid()), Some(owner.gid()))?;
         }
     }
     Ok(())
