@@ -225,6 +225,13 @@ fn a_replay_of_photos_enrols_like_a_camera() {
 }
 
 #[test]
+fn a_replay_with_too_few_photos_says_how_many_are_needed() {
+    let said = photo_door(false).expect(2, &["enroll", "ada", "--camera"]);
+    let few = "1 of 1 frames were good, and 3 are needed\n";
+    assert!(said.err.ends_with(few), "{}", said.err);
+}
+
+#[test]
 fn a_corrupt_database_is_kept_and_named() {
     let door = enrolled(&["ada"]);
     let database = door.path("door.db");
@@ -367,12 +374,6 @@ fn check_says_what_it_found_before_it_shows_the_camera() {
 fn the_picture_of_check_is_a_new_file_for_its_owner() {
     use std::os::unix::fs::MetadataExt;
     let door = photo_door(false);
-    let config = std::fs::read_to_string(door.path("door.toml")).unwrap();
-    let config = config.replace(
-        "a.jpg\"",
-        "a.jpg\"\nreplay.repeat = true\nreplay.fast = true",
-    );
-    std::fs::write(door.path("door.toml"), config).unwrap();
     let picture = door.path("seen.jpg");
     let check = ["check", "--camera", picture.to_str().unwrap()];
     let said = door.expect(0, &check);

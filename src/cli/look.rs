@@ -27,11 +27,15 @@ pub(super) fn look(setup: &Setup, file: Option<&Path>) -> Result<String> {
     let mut source = setup.open_source(Instant::now())?;
     let mut seer = Seer::new(setup)?;
     let mut image = RgbImage::default();
-    for _ in 1..SETTLE {
-        source.next_frame()?.context(NO_PICTURE)?;
+    let mut last = None;
+    for _ in 0..SETTLE {
+        let Some(frame) = source.next_frame()? else {
+            // A replay may be shorter.
+            break;
+        };
+        last = Some(frame);
     }
-    let frame = source.next_frame()?.context(NO_PICTURE)?;
-    decode(&frame, &mut image)?;
+    decode(&last.context(NO_PICTURE)?, &mut image)?;
     let said = seer.mark(&mut image)?;
     match file {
         Some(file) => {
