@@ -207,6 +207,19 @@ fn a_standard_output_that_cannot_be_written_is_an_error_and_a_closed_one_is_not(
 }
 
 #[test]
+fn the_help_tells_the_exit_status() {
+    for args in [
+        &["--help"][..],
+        &["identify", "--help"],
+        &["verify", "--help"],
+        &["check", "--help"],
+    ] {
+        let said = Door::new("").expect(0, args);
+        assert!(said.out.contains("Exit status: 0 "), "{}", said.out);
+    }
+}
+
+#[test]
 fn names_that_mean_something_else_are_refused() {
     for name in ["", "a/b", "a\nb", "#", "*"] {
         let photo = fixture("ada.jpg");

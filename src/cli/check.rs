@@ -18,6 +18,9 @@ use crate::mqtt::probe;
 use crate::setup::{ModelArgs, Setup};
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: 0 when all is well, 1 when something is wrong, 2 for an error."
+)]
 pub(super) struct Args {
     /// Do not try to reach the broker.
     #[arg(long)]

@@ -10,6 +10,9 @@ use super::{Context, photos::face_of};
 use crate::gallery::{Candidate, Template};
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: 0 for somebody who is known, 1 for nobody who is, 2 for an error."
+)]
 pub(super) struct Args {
     /// A photo; `-` is standard input.
     photo: PathBuf,

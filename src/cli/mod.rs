@@ -34,7 +34,11 @@ use crate::store::Store;
 
 /// Recognises people at a door and publishes what it saw to MQTT.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(
+    version,
+    about,
+    after_help = "Exit status: 0 for yes and done, 1 for an honest no, 2 for an error."
+)]
 pub struct Cli {
     /// Configuration file [default: /etc/doorward/doorward.toml, if there].
     #[arg(short, long, global = true, value_name = "FILE")]

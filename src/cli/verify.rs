@@ -10,6 +10,7 @@ use super::{Context, photos::face_of};
 use crate::gallery::Template;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Exit status: 0 for one person, 1 for two, 2 for an error.")]
 pub(super) struct Args {
     /// A photo.
     first: PathBuf,
