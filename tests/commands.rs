@@ -154,6 +154,18 @@ fn photos_that_do_not_do_are_refused_with_the_reason() {
             said.err
         );
     }
+    let said = door.expect(2, &["bench", "--photo", &fixture("no_face.jpg")]);
+    assert!(
+        said.err.contains("no_face.jpg shows no face"),
+        "{}",
+        said.err
+    );
+    let said = door.expect(2, &["enroll", "eve"]);
+    assert!(
+        said.err.contains("--photo <FILE>...|--camera"),
+        "{}",
+        said.err
+    );
     let two = [fixture("ada.jpg"), fixture("bela.jpg")];
     let said = door.expect(2, &["enroll", "eve", "--photo", &two[0], &two[1]]);
     assert!(
