@@ -1,30 +1,14 @@
 //! The sections that say who may come in.
 
-use std::fmt::Display;
 use std::str::FromStr;
 
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
+use super::choice::{CalendarDay, Text, choice};
 use super::sections::Seconds;
 use crate::access::{Day, Factor, Hours, Policy};
 use crate::subject::{EVERYBODY, SubjectName};
-
-/// A value that is written as text.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "String", bound = "T: FromStr, T::Err: Display")]
-pub struct Text<T>(pub T);
-
-impl<T: FromStr<Err: Display>> TryFrom<String> for Text<T> {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-            .map(Self)
-            .map_err(|error: T::Err| error.to_string())
-    }
-}
 
 /// A time zone by its name.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,9 +72,9 @@ pub struct RuleSection {
     #[serde(default)]
     pub hours: Vec<Text<Hours>>,
     /// First day.
-    pub valid_from: Option<Text<Date>>,
+    pub valid_from: Option<CalendarDay>,
     /// Last day.
-    pub valid_until: Option<Text<Date>>,
+    pub valid_until: Option<CalendarDay>,
     /// What somebody has to bring.
     #[serde(default)]
     pub factor: FactorChoice,
@@ -104,7 +88,7 @@ pub struct RuleSection {
 
 /// `factor` of a rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "toml::Value")]
 pub enum FactorChoice {
     /// The face.
     #[default]
@@ -114,6 +98,9 @@ pub enum FactorChoice {
     /// One of the two.
     FaceOrClaim,
 }
+
+choice!(FactorChoice:
+    "face" => Face, "face_and_claim" => FaceAndClaim, "face_or_claim" => FaceOrClaim);
 
 impl From<FactorChoice> for Factor {
     fn from(choice: FactorChoice) -> Self {
@@ -127,7 +114,7 @@ impl From<FactorChoice> for Factor {
 
 /// `liveness` of a rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "toml::Value")]
 pub enum PolicyChoice {
     /// Not looked at.
     #[default]
@@ -137,6 +124,8 @@ pub enum PolicyChoice {
     /// Has to be a real face.
     Required,
 }
+
+choice!(PolicyChoice: "off" => Off, "warn" => Warn, "required" => Required);
 
 impl From<PolicyChoice> for Policy {
     fn from(choice: PolicyChoice) -> Self {

@@ -5,6 +5,7 @@
 //! the files that hold them.
 
 mod access;
+mod choice;
 mod door;
 mod range;
 mod sections;
@@ -174,6 +175,13 @@ impl Config {
         }
         if mqtt.password_file.is_some() && mqtt.username.is_none() {
             return Err("[mqtt] password_file needs username".to_owned());
+        }
+        if mqtt.enabled && !mqtt.names_a_host() {
+            return Err(format!(
+                "[mqtt] host = \"{}\": expected a name or an address alone, as broker.lan, 192.0.2.1 \
+                 or 2001:db8::1; the port goes to [mqtt] port, and TLS is [mqtt] tls",
+                mqtt.host
+            ));
         }
         if mqtt.enabled && !mqtt.tls && !mqtt.is_loopback() && !mqtt.allow_plaintext {
             return Err(format!(

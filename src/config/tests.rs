@@ -101,7 +101,7 @@ fn the_reference_knows_every_key() {
 
 #[test]
 fn what_is_wrong_is_named_with_its_place() {
-    let cases: [(&str, &[&str]); 32] = [
+    let cases: [(&str, &[&str]); 37] = [
         (
             "[camera]\nfsp = 10\n",
             &["line 2, column 1", "fsp", "`fps`"],
@@ -122,7 +122,7 @@ fn what_is_wrong_is_named_with_its_place() {
         ),
         (
             "[decision]\nagree = 2.5\n",
-            &["line 2", "agree", "2.5 is out of range"],
+            &["line 2", "agree", "2.5 is no whole number", "1 to 100"],
         ),
         ("[decision]\nagree = 6\n", &["agree = 6", "of = 5"]),
         (
@@ -202,6 +202,26 @@ fn what_is_wrong_is_named_with_its_place() {
             "[[access.rule]]\nname = \"a\"\nsubjects = [\"ada\", \"b/c\"]\n",
             &["\"a\"", "b/c", "cannot contain"],
         ),
+        (
+            "[[access.rule]]\nname = \"a\"\nsubjects = [\"*\"]\nliveness = true\n",
+            &["line 4", "true is none of \"off\", \"warn\", \"required\""],
+        ),
+        (
+            "[[access.rule]]\nname = \"a\"\nsubjects = [\"*\"]\nvalid_from = \"1.3.2026\"\n",
+            &["line 4", "1.3.2026", "YYYY-MM-DD"],
+        ),
+        (
+            "[door]\nactive = 1\n",
+            &["line 2", "1 is none of \"high\", \"low\""],
+        ),
+        (
+            "[mqtt]\nhost = \"localhost:1883\"\n",
+            &["localhost:1883", "[mqtt] port"],
+        ),
+        (
+            "[mqtt]\nhost = \"mqtt://localhost\"\n",
+            &["mqtt://localhost", "[mqtt] tls"],
+        ),
         ("[lockout]\nslow_after = 9\n", &["slow_after = 9"]),
         ("[challenge]\nturn_yaw = 50\n", &["max_yaw"]),
     ];
@@ -216,6 +236,31 @@ fn what_is_wrong_is_named_with_its_place() {
                 "{text}: {message}\nshould say {words}"
             );
         }
+    }
+}
+
+#[test]
+fn a_day_is_text_or_a_date() {
+    let rule = "[[access.rule]]\nname = \"a\"\nsubjects = [\"*\"]\n";
+    let text = format!("{rule}valid_from = 2026-01-01\nvalid_until = \"2026-01-31\"\n");
+    let config = Config::parse(&text, Path::new("door.toml")).expect("parses");
+    let rule = &config.access.rule[0];
+    let day = |day: Option<choice::CalendarDay>| day.map(|day| day.0.to_string());
+    assert_eq!(day(rule.valid_from).as_deref(), Some("2026-01-01"));
+    assert_eq!(day(rule.valid_until).as_deref(), Some("2026-01-31"));
+}
+
+#[test]
+fn a_host_may_be_any_address() {
+    for host in [
+        "localhost",
+        "::1",
+        "127.0.0.1",
+        "fe80::1%eth0",
+        "broker-1.lan",
+    ] {
+        let text = format!("[mqtt]\nhost = \"{host}\"\nallow_plaintext = true\n");
+        Config::parse(&text, Path::new("door.toml")).expect(host);
     }
 }
 
