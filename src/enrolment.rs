@@ -21,14 +21,19 @@ pub enum EnrolmentError {
         measured: String,
     },
     /// Not enough good frames.
-    #[error("{good} of {seen} frames were good; the last reason was: {why}")]
+    #[error(
+        "{good} of {seen} frames were good, and {needed} are needed{}",
+        .why.as_ref().map(|why| format!("; the last reason was: {why}")).unwrap_or_default()
+    )]
     TooFew {
         /// Frames with a good face.
         good: usize,
         /// All frames.
-        seen: u32,
-        /// What was wrong last.
-        why: String,
+        seen: usize,
+        /// Good frames that are enough.
+        needed: usize,
+        /// What was wrong last, if anything was.
+        why: Option<String>,
     },
     /// Two of the faces are not alike.
     #[error(
@@ -159,7 +164,7 @@ pub struct BestFaces {
     limits: QualityLimits,
     wanted: usize,
     good: Vec<(f32, Embedding)>,
-    seen: u32,
+    seen: usize,
     why: &'static str,
 }
 
@@ -210,11 +215,13 @@ impl BestFaces {
     /// # Errors
     /// [`EnrolmentError::TooFew`].
     pub fn best(mut self) -> Result<Vec<Embedding>, EnrolmentError> {
-        if self.good.len() < KEPT.min(self.wanted) {
+        let (good, seen, needed) = (self.good.len(), self.seen, KEPT.min(self.wanted));
+        if good < needed {
             return Err(EnrolmentError::TooFew {
-                good: self.good.len(),
-                seen: self.seen,
-                why: self.why.replace('_', " "),
+                good,
+                seen,
+                needed,
+                why: (good < seen).then(|| self.why.replace('_', " ")),
             });
         }
         self.good.sort_by(|a, b| b.0.total_cmp(&a.0));

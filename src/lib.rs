@@ -3,7 +3,7 @@
 //! The rooms, each using only those before it: `kernels`, `image`, `inference`, `face`, `gallery`,
 //! `decision`, `pipeline`, `challenge`, `access`. At the edges stand `camera`, `store`, `mqtt`,
 //! `door`; they know the core's types and never each other. `command` is what the owner may tell a
-//! device, `enrolment` what makes faces into templates. `config`, `setup`, `daemon` and `cli` put
+//! device, `enrolment` what makes faces into templates, `subject` what people may be called. `config`, `setup`, `daemon` and `cli` put
 //! them together.
 //! `ARCHITECTURE.md` shows the way of the data.
 
@@ -27,3 +27,4 @@ pub mod mqtt;
 pub mod pipeline;
 pub mod setup;
 pub mod store;
+pub mod subject;

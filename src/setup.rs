@@ -64,8 +64,10 @@ impl Setup {
         section.embedder = given.embedder.or(section.embedder.take());
         section.manifest = given.manifest.or(section.manifest.take());
         let models = match (&section.directory, &section.manifest) {
-            (Some(folder), Some(manifest)) => Models::open(folder, manifest)?,
-            (Some(folder), None) => Models::open(folder, Path::new(MANIFEST))?,
+            (Some(folder), manifest) => {
+                let manifest = manifest.as_deref().unwrap_or(Path::new(MANIFEST));
+                Models::open(folder, manifest).context("--models or [models] directory")?
+            }
             (None, None) => Models::bundled()?,
             (None, Some(manifest)) => bail!(
                 "the manifest {} (--manifest or [models] manifest) needs the folder of its models: \

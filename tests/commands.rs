@@ -108,6 +108,17 @@ fn the_same_face_under_another_name_is_refused_unless_forced() {
 }
 
 #[test]
+fn a_photo_comes_by_standard_input() {
+    for name in ["-", "/dev/stdin"] {
+        let door = Door::new("");
+        let enrol = ["enroll", "ada", "--photo", name];
+        let mut command = door.command(&enrol);
+        let piped = command.pipe_stdin(fixture("ada.jpg")).unwrap();
+        piped.assert().success();
+    }
+}
+
+#[test]
 fn photos_that_do_not_do_are_refused_with_the_reason() {
     let door = Door::new("");
     let file = |name: &str, bytes: &[u8]| {
@@ -145,6 +156,18 @@ fn photos_that_do_not_do_are_refused_with_the_reason() {
             said.err
         );
     }
+    let said = door.expect(2, &["bench", "--photo", &fixture("no_face.jpg")]);
+    assert!(
+        said.err.contains("no_face.jpg shows no face"),
+        "{}",
+        said.err
+    );
+    let said = door.expect(2, &["enroll", "eve"]);
+    assert!(
+        said.err.contains("--photo <FILE>...|--camera"),
+        "{}",
+        said.err
+    );
     let two = [fixture("ada.jpg"), fixture("bela.jpg")];
     let said = door.expect(2, &["enroll", "eve", "--photo", &two[0], &two[1]]);
     let pair = format!("{} and {}: ", two[0], two[1]);
@@ -164,8 +187,56 @@ fn photos_that_do_not_do_are_refused_with_the_reason() {
 }
 
 #[test]
-fn names_that_cannot_be_topics_are_refused() {
-    for name in ["", "a/b", "a\nb", "#"] {
+fn a_standard_output_that_cannot_be_written_is_an_error_and_a_closed_one_is_not() {
+    use std::process::Stdio;
+    let door = photo_door(false);
+    let photo = fixture("ada.jpg");
+    let cases: [&[&str]; 4] = [
+        &["verify", &photo, &photo],
+        &["audit", "list", "--json"],
+        &["check", "--offline"],
+        // Without an end of its own.
+        &[
+            "run", "--sink", "stdout", "--replay", &photo, "--repeat", "--fast",
+        ],
+    ];
+    let run = |args: &[&str], out: Stdio| {
+        let built = door.command(args);
+        let mut command = std::process::Command::new(built.get_program());
+        command.args(built.get_args()).stdout(out);
+        let said = command.stderr(Stdio::piped()).output().unwrap();
+        let err = String::from_utf8(said.stderr).unwrap();
+        assert!(!err.contains("panicked"), "{args:?}: {err}");
+        (said.status.code(), err)
+    };
+    for args in cases {
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let (failed, err) = run(args, full.unwrap().into());
+        assert_eq!(failed, Some(2), "{args:?}: {err}");
+        assert!(err.contains("cannot write to standard output"), "{err}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let (ended, err) = run(args, writer.into());
+        assert_eq!(ended, Some(0), "{args:?}: {err}");
+    }
+}
+
+#[test]
+fn the_help_tells_the_exit_status() {
+    for args in [
+        &["--help"][..],
+        &["identify", "--help"],
+        &["verify", "--help"],
+        &["check", "--help"],
+    ] {
+        let said = Door::new("").expect(0, args);
+        assert!(said.out.contains("Exit status: 0 "), "{}", said.out);
+    }
+}
+
+#[test]
+fn names_that_mean_something_else_are_refused() {
+    for name in ["", "a/b", "a\nb", "#", "*"] {
         let photo = fixture("ada.jpg");
         Door::new("").expect(2, &["enroll", name, "--photo", &photo]);
     }
@@ -179,6 +250,13 @@ fn a_replay_of_photos_enrols_like_a_camera() {
     ));
     door.expect(0, &["enroll", "ada", "--camera", "--frames", "4"]);
     door.expect(0, &["identify", &fixture("ada_2.jpg")]);
+}
+
+#[test]
+fn a_replay_with_too_few_photos_says_how_many_are_needed() {
+    let said = photo_door(false).expect(2, &["enroll", "ada", "--camera"]);
+    let few = "1 of 1 frames were good, and 3 are needed\n";
+    assert!(said.err.ends_with(few), "{}", said.err);
 }
 
 #[test]
@@ -235,6 +313,43 @@ fn check_says_what_is_wrong() {
     );
 }
 
+#[test]
+fn check_says_whom_the_rules_let_in() {
+    let door = enrolled(&["ada"]);
+    let config = std::fs::read_to_string(door.path("door.toml")).unwrap();
+    let access = |rule: &str| {
+        let rule = format!("{config}[[access.rule]]\nname = \"day\"\n{rule}\n");
+        std::fs::write(door.path("door.toml"), rule).unwrap();
+        door.expect(1, &["check", "--offline"]).out
+    };
+    let fine = "ok    access: 1 rules";
+    for subjects in ["*", "ada"] {
+        let said = access(&format!("subjects = [\"{subjects}\"]"));
+        assert!(said.contains(fine), "{said}");
+    }
+    let said = access("subjects = [\"ada\", \"eve\"]");
+    let wrong = "WRONG access: \"day\" names eve, not enrolled";
+    assert!(said.contains(wrong), "{said}");
+    let timed = "subjects = [\"*\"]\ndays = [\"mon\"]";
+    let synced = std::path::Path::new("/run/systemd/timesync/synchronized").exists();
+    let said = access(timed);
+    assert_eq!(said.contains(fine), synced, "{said}");
+    assert_eq!(said.contains("WRONG access: \"day\" has days"), !synced);
+    let said = access(&format!("{timed}\n[access]\ntrust_clock = true"));
+    assert!(said.contains(fine), "{said}");
+}
+
+#[test]
+fn check_reads_every_template() {
+    let door = enrolled(&["ada"]);
+    let database = rusqlite::Connection::open(door.path("door.db")).unwrap();
+    let spoil = "update template set sealed = zeroblob(length(sealed))";
+    database.execute(spoil, []).unwrap();
+    let said = door.expect(1, &["check", "--offline"]);
+    let wrong = "WRONG gallery: a template of ada is not as it was sealed";
+    assert!(said.out.contains(wrong), "{}", said.out);
+}
+
 /// A camera that is a photo, once, and that is pictures no longer where `spoilt` says so.
 fn photo_door(spoilt: bool) -> Door {
     let door = Door::new(
@@ -283,16 +398,56 @@ fn check_says_what_it_found_before_it_shows_the_camera() {
 }
 
 #[test]
+fn the_picture_of_check_is_a_new_file_for_its_owner() {
+    use std::os::unix::fs::MetadataExt;
+    let door = photo_door(false);
+    let picture = door.path("seen.jpg");
+    let check = ["check", "--camera", picture.to_str().unwrap()];
+    let said = door.expect(0, &check);
+    assert!(said.out.contains("seen.jpg: a face"), "{}", said.out);
+    let bytes = std::fs::read(&picture).unwrap();
+    assert!(bytes.starts_with(b"\x89PNG"), "whatever its name");
+    assert_eq!(picture.metadata().unwrap().mode() & 0o777, 0o600);
+    let said = door.expect(1, &check);
+    assert!(
+        said.out.contains("WRONG picture: cannot write"),
+        "{}",
+        said.out
+    );
+    assert_eq!(std::fs::read(&picture).unwrap(), bytes, "kept");
+}
+
+#[test]
 fn what_root_makes_is_handed_to_whom_the_folder_belongs() {
     use std::os::unix::fs::{MetadataExt, chown};
     let door = photo_door(false);
     if chown(door.path(""), Some(4321), Some(4321)).is_err() {
         return skipped("this user is not root");
     }
+    std::fs::write(door.path("door.db.backup"), "").unwrap();
     door.expect(0, &["check"]);
+    let owner = |file: &str| door.path(file).metadata().unwrap().uid();
     for file in ["door.db", "door.db.key"] {
-        let owner = door.path(file).metadata().unwrap().uid();
-        assert_eq!(owner, 4321, "{file}");
+        assert_eq!(owner(file), 4321, "{file}");
+    }
+    assert_eq!(owner("door.db.backup"), 0, "not the program's");
+}
+
+#[test]
+fn a_cause_is_told_once() {
+    let photo = fixture("ada.jpg");
+    let door = Door::new("");
+    let missing = "No such file or directory";
+    for args in [
+        ["verify", "/no/such/photo.jpg", &photo, "--json"],
+        ["verify", &photo, &photo, "--config=/no/such/door.toml"],
+        ["verify", &photo, &photo, "--models=/no/such/models"],
+    ] {
+        // A configuration of the door would be named twice.
+        let mut command = assert_cmd::Command::cargo_bin("doorward").unwrap();
+        let said = command.args(args).current_dir(door.path("")).output();
+        let err = String::from_utf8(said.unwrap().stderr).unwrap();
+        assert_eq!(err.matches(missing).count(), 1, "{err}");
     }
 }
 
@@ -306,6 +461,21 @@ fn a_manifest_needs_the_folder_of_its_models() {
         for words in ["other.toml", "--models", "[models] directory"] {
             assert!(said.err.contains(words), "{}", said.err);
         }
+    }
+}
+
+#[test]
+fn a_folder_of_models_that_is_not_there_is_named() {
+    let photo = fixture("ada.jpg");
+    let door = Door::new("");
+    std::fs::write(door.path("manifest.toml"), "format = 1\n").unwrap();
+    let mut command = door.command(&["verify", &photo, &photo, "--models", "nope"]);
+    // A manifest in the folder where the program starts is none of theirs.
+    let said = command.current_dir(door.path("")).output().unwrap();
+    let err = String::from_utf8(said.stderr).unwrap();
+    assert_eq!(said.status.code(), Some(2), "{err}");
+    for words in ["nope/manifest.toml", "--models", "[models] directory"] {
+        assert!(err.contains(words), "{err}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every room, and the rooms that it may use.
-const ROOMS: [(&str, &[&str]); 20] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     ("kernels", &[]),
     ("image", &["kernels"]),
     ("inference", &["kernels", "image"]),
@@ -24,9 +24,10 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("enrolment", &["face", "gallery"]),
     ("event", &[]),
     ("command", &[]),
-    ("config", &["image", "access"]),
+    ("subject", &[]),
+    ("config", &["image", "access", "subject"]),
     ("camera", &["image"]),
-    ("store", &["config", "event", "gallery", "face"]),
+    ("store", &["config", "event", "gallery", "face", "subject"]),
     ("door", &["config"]),
     ("mqtt", &["config", "event"]),
     (

@@ -54,7 +54,7 @@ fn list(store: &Store, last: u32, context: &Context) -> Result<ExitCode> {
             return "nothing has happened yet".to_owned();
         }
         lines.collect::<Vec<_>>().join("\n")
-    });
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -85,6 +85,6 @@ fn verify(store: &Store, context: &Context) -> Result<ExitCode> {
             words += &format!("\nand {} further breaks", audit.more);
         }
         words
-    });
+    })?;
     Ok(verdict(audit.is_whole()))
 }

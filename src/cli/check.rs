@@ -8,20 +8,25 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
-use super::{look, open_store, verdict};
+use super::{look, open_store, say, verdict};
 use crate::camera::{CaptureDevice, capture_devices, offered_modes};
 use crate::config::SourceKind;
+use crate::daemon::clock_synced;
 use crate::door::{Contact, Strike};
 use crate::image::{RgbImage, decode};
 use crate::mqtt::probe;
 use crate::setup::{ModelArgs, Setup};
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: 0 when all is well, 1 when something is wrong, 2 for an error."
+)]
 pub(super) struct Args {
     /// Do not try to reach the broker.
     #[arg(long)]
     offline: bool,
-    /// Show what the camera sees, with boxes around faces: in the terminal, or as a PNG file.
+    /// Show what the camera sees, with boxes around faces: in the terminal, or as a new PNG
+    /// file.
     #[arg(long, value_name = "FILE.png", num_args = 0..=1)]
     camera: Option<Option<PathBuf>>,
 }
@@ -45,9 +50,9 @@ impl Finding {
         }
     }
 
-    fn print(&self) {
+    fn print(&self) -> Result<()> {
         let mark = if self.is_fine() { "ok   " } else { "WRONG" };
-        println!("{mark} {}: {}", self.what, self.detail());
+        say(format!("{mark} {}: {}", self.what, self.detail()))
     }
 }
 
@@ -78,6 +83,9 @@ pub(super) fn run(
             }
             note("gallery", gallery(&setup));
             note("audit trail", audit(&setup));
+            if !setup.config.access.rule.is_empty() {
+                note("access", access(&setup));
+            }
             if setup.config.door.is_on() {
                 note("door", door(&setup));
             }
@@ -104,12 +112,9 @@ pub(super) fn run(
         let rows = findings
             .iter()
             .map(|f| json!({ "what": f.what, "ok": f.is_fine(), "detail": f.detail() }));
-        println!(
-            "{}",
-            json!({ "ok": fine, "checks": rows.collect::<Vec<_>>() })
-        );
+        say(json!({ "ok": fine, "checks": rows.collect::<Vec<_>>() }))?;
     } else {
-        findings.iter().for_each(Finding::print);
+        findings.iter().try_for_each(Finding::print)?;
     }
     // Last, because Ctrl-C ends it and the program.
     if let Some(setup) = live {
@@ -117,7 +122,7 @@ pub(super) fn run(
             what: "picture",
             outcome: look::show(&setup),
         };
-        picture.print();
+        picture.print()?;
         fine &= picture.is_fine();
     }
     Ok(verdict(fine))
@@ -182,9 +187,10 @@ fn door(setup: &Setup) -> Result<String> {
 }
 
 fn gallery(setup: &Setup) -> Result<String> {
-    let store = open_store(setup)?;
+    let mut store = open_store(setup)?;
     store.check()?;
-    let (_, id) = setup.embedder()?;
+    let (embedder, id) = setup.embedder()?;
+    store.load(&mut setup.gallery(&embedder, id.clone())?)?;
     let foreign = store.templates_of_other_models(&id)?;
     anyhow::ensure!(
         foreign == 0,
@@ -202,6 +208,30 @@ fn gallery(setup: &Setup) -> Result<String> {
         setup.config.store.path.display(),
         store.key_file().display()
     ))
+}
+
+/// Rules that would let nobody in, or not those that they name.
+fn access(setup: &Setup) -> Result<String> {
+    let section = &setup.config.access;
+    let people = open_store(setup)?.list()?;
+    let mut wrong = Vec::new();
+    for rule in &section.rule {
+        let unknown = |name: &&str| !people.iter().any(|person| person.name == *name);
+        let unknown: Vec<_> = rule.named().filter(unknown).collect();
+        if !unknown.is_empty() {
+            let names = unknown.join(", ");
+            wrong.push(format!("\"{}\" names {names}, not enrolled", rule.name));
+        }
+        if rule.needs_a_clock() && !clock_synced(section.trust_clock) {
+            wrong.push(format!(
+                "\"{}\" has days, hours or dates and lets nobody in, because no time service has \
+                 set the clock (systemd-timesyncd does; trust_clock = true takes it for right)",
+                rule.name
+            ));
+        }
+    }
+    anyhow::ensure!(wrong.is_empty(), "{}", wrong.join("; "));
+    Ok(format!("{} rules", section.rule.len()))
 }
 
 fn audit(setup: &Setup) -> Result<String> {

@@ -1,11 +1,10 @@
 //! `doorward command`: tells a running device what to do, by way of the broker.
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Subcommand;
@@ -13,9 +12,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 use ulid::Ulid;
 
-use super::{Context, new_private, verdict};
+use super::{Context, verdict, write_private};
 use crate::command::{Action, Answer, Challenge, CommandKey, MAX_PHOTO, Request};
 use crate::config::DeviceId;
+use crate::image::photo_bytes;
 use crate::mqtt::Asker;
 
 /// How long an answer may take, and how long where the device waits for its camera.
@@ -37,7 +37,8 @@ enum What {
     Enroll {
         /// The person's name.
         subject: String,
-        /// A photo of the person alone; without it the device's camera is used.
+        /// A photo of the person alone, `-` for standard input; without it the device's camera is
+        /// used.
         #[arg(long, value_name = "FILE")]
         photo: Option<PathBuf>,
     },
@@ -100,13 +101,12 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         answer
     })?;
     if let (What::Snapshot { file }, true) = (&args.what, answer.ok) {
-        save(
-            file,
-            answer.result["jpeg"].take().as_str().unwrap_or_default(),
-        )?;
+        let jpeg = answer.result["jpeg"].take();
+        let jpeg = STANDARD.decode(jpeg.as_str().unwrap_or_default());
+        write_private(file, &jpeg.context("the answer has no picture")?)?;
         answer.result["jpeg"] = file.display().to_string().into();
     }
-    context.answer(&serde_json::to_value(&answer)?, || words(&answer));
+    context.answer(&serde_json::to_value(&answer)?, || words(&answer))?;
     Ok(verdict(answer.ok))
 }
 
@@ -114,7 +114,9 @@ fn action(what: &What) -> Result<Action> {
     Ok(match what.clone() {
         What::Enroll { subject, photo } => Action::Enroll {
             subject,
-            photo: photo.as_deref().map(read_photo).transpose()?,
+            photo: photo
+                .map(|path| photo_bytes(&path, MAX_PHOTO))
+                .transpose()?,
         },
         What::Remove { subject } => Action::Remove { subject },
         What::Rename { from, to } => Action::Rename {
@@ -132,18 +134,6 @@ fn action(what: &What) -> Result<Action> {
         What::Release => Action::Release,
         What::Claim { subject } => Action::Claim { subject },
     })
-}
-
-fn read_photo(path: &Path) -> Result<Vec<u8>> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    if bytes.len() > MAX_PHOTO {
-        bail!(
-            "{} has {} bytes, and a command carries at most {MAX_PHOTO}; save it smaller",
-            path.display(),
-            bytes.len()
-        );
-    }
-    Ok(bytes)
 }
 
 /// Asks, and once more with the challenge of a device whose clock is not set.
@@ -180,14 +170,6 @@ async fn ask_once(
     Answer::parse(&answer)
         .map_err(anyhow::Error::msg)
         .context("the device's answer makes no sense")
-}
-
-/// Writes a snapshot to a file that only its owner can read.
-fn save(file: &Path, jpeg: &str) -> Result<()> {
-    let bytes = STANDARD.decode(jpeg).context("the answer has no picture")?;
-    new_private(file)
-        .and_then(|mut out| out.write_all(&bytes))
-        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn words(answer: &Answer) -> String {

@@ -20,14 +20,15 @@ use crate::store::SubjectName;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("face").required(true).args(["photos", "camera"])))]
 pub(super) struct Args {
     /// The person's name.
     subject: String,
-    /// Photos of the person alone.
-    #[arg(long = "photo", value_name = "FILE", num_args = 1.., required_unless_present = "camera")]
+    /// Photos of the person alone; `-` is standard input.
+    #[arg(long = "photo", value_name = "FILE", num_args = 1..)]
     photos: Vec<PathBuf>,
     /// Take the person in front of the camera.
-    #[arg(long, conflicts_with = "photos")]
+    #[arg(long)]
     camera: bool,
     /// Good frames to choose the best from, with --camera.
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=1000))]
@@ -74,7 +75,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
                 enrolled.templates
             )
         },
-    );
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,8 +10,11 @@ use super::{Context, photos::face_of, verdict};
 use crate::gallery::{Candidate, Template};
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: 0 for somebody who is known, 1 for nobody who is, 2 for an error."
+)]
 pub(super) struct Args {
-    /// A photo.
+    /// A photo; `-` is standard input.
     photo: PathBuf,
 }
 
@@ -42,6 +45,6 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
             near(&found.runner_up),
             found.threshold
         )
-    });
+    })?;
     Ok(verdict(accepted.is_some()))
 }

@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use super::write_private;
 use crate::face::{AlignedFace, Detection, Detector, FaceBox, Quality, QualityLimits};
-use crate::image::{RgbImage, decode};
+use crate::image::{RgbImage, decode, encode_png};
 use crate::setup::Setup;
 
 /// Frames that a camera needs to find its exposure.
@@ -26,20 +27,19 @@ pub(super) fn look(setup: &Setup, file: Option<&Path>) -> Result<String> {
     let mut source = setup.open_source(Instant::now())?;
     let mut seer = Seer::new(setup)?;
     let mut image = RgbImage::default();
-    for _ in 1..SETTLE {
-        source.next_frame()?.context(NO_PICTURE)?;
+    let mut last = None;
+    for _ in 0..SETTLE {
+        let Some(frame) = source.next_frame()? else {
+            // A replay may be shorter.
+            break;
+        };
+        last = Some(frame);
     }
-    let frame = source.next_frame()?.context(NO_PICTURE)?;
-    decode(&frame, &mut image)?;
+    decode(&last.context(NO_PICTURE)?, &mut image)?;
     let said = seer.mark(&mut image)?;
     match file {
         Some(file) => {
-            let (width, height) = (
-                u32::try_from(image.width())?,
-                u32::try_from(image.height())?,
-            );
-            image::save_buffer(file, image.pixels(), width, height, image::ColorType::Rgb8)
-                .with_context(|| format!("cannot write {}", file.display()))?;
+            write_private(file, &encode_png(&image)?)?;
             Ok(format!("{}: {said}", file.display()))
         }
         None => Ok(format!("{said}\n{}", in_characters(&image))),

@@ -16,15 +16,15 @@ mod photos;
 mod run;
 mod verify;
 
+use std::fmt::Display;
 use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, lchown};
+use std::io::{self, ErrorKind, Write as _, stdout};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
@@ -34,7 +34,11 @@ use crate::store::Store;
 
 /// Recognises people at a door and publishes what it saw to MQTT.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(
+    version,
+    about,
+    after_help = "Exit status: 0 for yes and done, 1 for an honest no, 2 for an error."
+)]
 pub struct Cli {
     /// Configuration file [default: /etc/doorward/doorward.toml, if there].
     #[arg(short, long, global = true, value_name = "FILE")]
@@ -114,18 +118,29 @@ impl Context {
     }
 
     /// Prints the answer: `json` for programs, `words` for people.
-    fn answer(&self, json: &serde_json::Value, words: impl FnOnce() -> String) {
-        if self.json {
-            println!("{json}");
-        } else {
-            println!("{}", words());
-        }
+    fn answer(&self, json: &serde_json::Value, words: impl FnOnce() -> String) -> Result<()> {
+        if self.json { say(json) } else { say(words()) }
     }
 }
 
 /// The exit status of a yes or of an honest no.
 fn verdict(yes: bool) -> ExitCode {
     ExitCode::from(u8::from(!yes))
+}
+
+/// Prints a line. Who has stopped reading wants no more, and no complaint.
+fn say(line: impl Display) -> Result<()> {
+    match writeln!(stdout().lock(), "{line}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
+}
+
+/// Writes a picture to a new file that only its owner can read: it may show people.
+fn write_private(file: &Path, bytes: &[u8]) -> Result<()> {
+    new_private(file)
+        .and_then(|mut out| out.write_all(bytes))
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Opens the database, or makes it for the service's user.
@@ -149,11 +164,14 @@ fn hand_over(database: &Path) -> Result<()> {
     };
     let owner = folder.metadata()?;
     // The database itself, and what SQLite and the store keep beside it.
-    for file in folder.read_dir()? {
-        let file = file?;
-        let ours = file.file_name().as_bytes().starts_with(name.as_bytes());
-        if ours && owner.uid() != 0 && file.metadata()?.uid() == 0 {
-            lchown(file.path(), Some(owner.uid()), Some(owner.gid()))?;
+    for suffix in ["", "-wal", "-shm", "-journal", ".key"] {
+        let mut file = name.to_owned();
+        file.push(suffix);
+        let file = folder.join(file);
+        // Not all of them are there.
+        let of_root = file.symlink_metadata().is_ok_and(|file| file.uid() == 0);
+        if of_root && owner.uid() != 0 {
+            lchown(file, Some(owner.uid()), Some(owner.gid()))?;
         }
     }
     Ok(())

@@ -46,6 +46,7 @@ pub(super) fn run(args: Args, config: Option<&Path>, models: &ModelArgs) -> Resu
             camera.replay.path = Some(path.clone());
             camera.replay.fast |= args.fast;
             camera.replay.repeat |= args.repeat;
+            setup.config.check().map_err(anyhow::Error::msg)?;
         }
         Ok(setup)
     };

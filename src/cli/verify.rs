@@ -10,6 +10,7 @@ use super::{Context, photos::face_of, verdict};
 use crate::gallery::Template;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Exit status: 0 for one person, 1 for two, 2 for an error.")]
 pub(super) struct Args {
     /// A photo.
     first: PathBuf,
@@ -39,6 +40,6 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
             };
             format!("{who}: similarity {similarity:.3}, threshold {threshold:.3}")
         },
-    );
+    )?;
     Ok(verdict(same))
 }

@@ -1,29 +1,14 @@
 //! The sections that say who may come in.
 
-use std::fmt::Display;
 use std::str::FromStr;
 
-use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
+use super::choice::{CalendarDay, Text, choice};
 use super::sections::Seconds;
 use crate::access::{Day, Factor, Hours, Policy};
-
-/// A value that is written as text.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "String", bound = "T: FromStr, T::Err: Display")]
-pub struct Text<T>(pub T);
-
-impl<T: FromStr<Err: Display>> TryFrom<String> for Text<T> {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-            .map(Self)
-            .map_err(|error: T::Err| error.to_string())
-    }
-}
+use crate::subject::{EVERYBODY, SubjectName};
 
 /// A time zone by its name.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,9 +72,9 @@ pub struct RuleSection {
     #[serde(default)]
     pub hours: Vec<Text<Hours>>,
     /// First day.
-    pub valid_from: Option<Text<Date>>,
+    pub valid_from: Option<CalendarDay>,
     /// Last day.
-    pub valid_until: Option<Text<Date>>,
+    pub valid_until: Option<CalendarDay>,
     /// What somebody has to bring.
     #[serde(default)]
     pub factor: FactorChoice,
@@ -103,7 +88,7 @@ pub struct RuleSection {
 
 /// `factor` of a rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "toml::Value")]
 pub enum FactorChoice {
     /// The face.
     #[default]
@@ -113,6 +98,9 @@ pub enum FactorChoice {
     /// One of the two.
     FaceOrClaim,
 }
+
+choice!(FactorChoice:
+    "face" => Face, "face_and_claim" => FaceAndClaim, "face_or_claim" => FaceOrClaim);
 
 impl From<FactorChoice> for Factor {
     fn from(choice: FactorChoice) -> Self {
@@ -126,7 +114,7 @@ impl From<FactorChoice> for Factor {
 
 /// `liveness` of a rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "toml::Value")]
 pub enum PolicyChoice {
     /// Not looked at.
     #[default]
@@ -136,6 +124,8 @@ pub enum PolicyChoice {
     /// Has to be a real face.
     Required,
 }
+
+choice!(PolicyChoice: "off" => Off, "warn" => Warn, "required" => Required);
 
 impl From<PolicyChoice> for Policy {
     fn from(choice: PolicyChoice) -> Self {
@@ -156,6 +146,17 @@ impl RuleSection {
                 "[[access.rule]] name = \"{name}\": expected 1 to 64 characters"
             ));
         }
+        if self.subjects.is_empty() {
+            return Err(format!(
+                "[[access.rule]] \"{name}\": subjects = [] lets nobody in; name people, or \"*\" \
+                 for everybody who is enrolled"
+            ));
+        }
+        for subject in self.named() {
+            SubjectName::new(subject).map_err(|error| {
+                format!("[[access.rule]] \"{name}\": nobody can be called \"{subject}\": {error}")
+            })?;
+        }
         if let (Some(first), Some(last)) = (&self.valid_from, &self.valid_until)
             && first.0 > last.0
         {
@@ -165,6 +166,18 @@ impl RuleSection {
             ));
         }
         Ok(())
+    }
+
+    /// The people that it names.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        let names = self.subjects.iter().map(String::as_str);
+        names.filter(|name| *name != EVERYBODY)
+    }
+
+    /// Whether it holds at some times only, so that a clock is needed.
+    pub fn needs_a_clock(&self) -> bool {
+        let dated = self.valid_from.is_some() || self.valid_until.is_some();
+        dated || !self.days.is_empty() || !self.hours.is_empty()
     }
 
     /// Whether the liveness model has to run for it.

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::Config;
 use super::access::{RuleSection, Zone};
+use super::choice::choice;
 use super::range::{Number, ranged};
 use super::sections::{Degrees, Frames, Rate, Seconds, Unit};
 
@@ -24,13 +25,15 @@ ranged!(
 
 /// Level of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "toml::Value")]
 pub enum Level {
     /// Near the supply.
     High,
     /// Near ground.
     Low,
 }
+
+choice!(Level: "high" => High, "low" => Low);
 
 /// `[door]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]

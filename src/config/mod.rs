@@ -5,10 +5,13 @@
 //! the files that hold them.
 
 mod access;
+mod choice;
 mod door;
 mod range;
 mod sections;
 
+use std::fs::File;
+use std::io::{Error, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -23,6 +26,9 @@ pub use sections::{
 
 /// Where the packaged service keeps its configuration.
 pub const DEFAULT_PATH: &str = "/etc/doorward/doorward.toml";
+
+/// Bytes of a configuration: far more than every key with its explanation.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// What an error about a key points to.
 const REFERENCE: &str = "config/doorward.toml (installed as /usr/share/doc/doorward/doorward.toml) \
@@ -69,12 +75,12 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file could not be read.
-    #[error("cannot read the configuration {}: {source}; {REFERENCE}", path.display())]
+    #[error("cannot read the configuration {}: {cause}; {REFERENCE}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The file is not what it should be.
     #[error("the configuration {} is wrong: {message}\n{REFERENCE}", path.display())]
@@ -99,9 +105,9 @@ impl Config {
     }
 
     fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        let text = read_text(path).map_err(|cause| ConfigError::Read {
             path: path.into(),
-            source,
+            cause,
         })?;
         let mut config = Self::parse(&text, path)?;
         let folder = path.parent().unwrap_or(Path::new("."));
@@ -121,7 +127,10 @@ impl Config {
     }
 
     /// What no single key shows.
-    fn check(&self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// Keys that do not go together, in words.
+    pub fn check(&self) -> Result<(), String> {
         let decision = &self.decision;
         if decision.agree > decision.of {
             return Err(format!(
@@ -130,13 +139,23 @@ impl Config {
                 decision.agree, decision.of
             ));
         }
-        if let Some(fps) = self.camera.fps {
+        // Where one frame decides, a replay may make each a visit of its own.
+        let replay = self.camera.source == SourceKind::Replay && decision.agree.get() > 1;
+        let rates = [
+            ("[camera] fps", self.camera.fps),
+            (
+                "[camera.replay] fps",
+                replay.then_some(self.camera.replay.fps),
+            ),
+        ];
+        for (key, fps) in rates {
+            let Some(fps) = fps else { continue };
             let (apart, gap) = (1.0 / f64::from(fps.get()), decision.visit_gap_s);
             if apart >= gap.get() {
                 return Err(format!(
                     "[decision] visit_gap_s = {gap} has to be longer than the {apart:.2} s between \
-                     two frames at [camera] fps = {fps}, or every frame would be a visit of its \
-                     own; raise one of them"
+                     two frames at {key} = {fps}, or every frame would be a visit of its own; raise \
+                     one of them"
                 ));
             }
         }
@@ -163,6 +182,13 @@ impl Config {
         }
         if mqtt.password_file.is_some() && mqtt.username.is_none() {
             return Err("[mqtt] password_file needs username".to_owned());
+        }
+        if mqtt.enabled && !mqtt.names_a_host() {
+            return Err(format!(
+                "[mqtt] host = \"{}\": expected a name or an address alone, as broker.lan, 192.0.2.1 \
+                 or 2001:db8::1; the port goes to [mqtt] port, and TLS is [mqtt] tls",
+                mqtt.host
+            ));
         }
         if mqtt.enabled && !mqtt.tls && !mqtt.is_loopback() && !mqtt.allow_plaintext {
             return Err(format!(
@@ -202,6 +228,19 @@ impl Config {
         .filter(|path| path.is_relative())
         .for_each(|path| *path = folder.join(&*path));
     }
+}
+
+/// The text of a file, which may be one without end.
+fn read_text(path: &Path) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    let read = File::open(path)?
+        .take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)?;
+    if read as u64 > MAX_BYTES {
+        let why = format!("it has more than {} MiB", MAX_BYTES >> 20);
+        return Err(Error::new(ErrorKind::FileTooLarge, why));
+    }
+    String::from_utf8(bytes).map_err(|error| Error::new(ErrorKind::InvalidData, error))
 }
 
 #[cfg(test)]

@@ -26,19 +26,19 @@ macro_rules! ranged {
             type Error = String;
 
             fn try_from(number: Number) -> Result<Self, String> {
-                let wrong = || {
+                let wrong = |what| {
                     format!(
-                        "{number} is out of range: expected {} to {} ({})",
+                        "{number} is {what}: expected {} to {} ({})",
                         stringify!($low),
                         stringify!($high),
                         $unit
                     )
                 };
-                let value = <$inner>::try_from(number).map_err(|()| wrong())?;
+                let value = <$inner>::try_from(number).map_err(wrong)?;
                 if ($low..=$high).contains(&value) {
                     Ok(Self(value))
                 } else {
-                    Err(wrong())
+                    Err(wrong($crate::config::range::OUT_OF_RANGE))
                 }
             }
         }
@@ -51,6 +51,9 @@ macro_rules! ranged {
     };
 }
 pub(crate) use ranged;
+
+/// What is wrong with a number that is too small or too large.
+pub(crate) const OUT_OF_RANGE: &str = "out of range";
 
 /// A TOML number, whole or not.
 #[derive(Clone, Copy, serde::Deserialize)]
@@ -72,21 +75,21 @@ impl std::fmt::Display for Number {
 }
 
 impl TryFrom<Number> for u32 {
-    type Error = ();
+    type Error = &'static str;
 
-    fn try_from(number: Number) -> Result<Self, ()> {
+    fn try_from(number: Number) -> Result<Self, &'static str> {
         match number {
-            Number::Whole(n) => n.try_into().map_err(|_| ()),
-            Number::Real(_) => Err(()),
+            Number::Whole(n) => n.try_into().map_err(|_| OUT_OF_RANGE),
+            Number::Real(_) => Err("no whole number"),
         }
     }
 }
 
 impl TryFrom<Number> for f64 {
-    type Error = ();
+    type Error = &'static str;
 
     #[expect(clippy::cast_precision_loss, reason = "settings are far below 2^53")]
-    fn try_from(number: Number) -> Result<Self, ()> {
+    fn try_from(number: Number) -> Result<Self, &'static str> {
         match number {
             Number::Whole(n) => Ok(n as Self),
             Number::Real(x) => Ok(x),

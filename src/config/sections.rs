@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::choice::choice;
 use super::range::{Number, ranged};
 use crate::image::PixelFormat;
 
@@ -98,13 +99,15 @@ impl TryFrom<String> for DeviceId {
 
 /// Kind of frame source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "toml::Value")]
 pub enum SourceKind {
     /// A V4L2 camera.
     V4l2,
     /// Photos or a clip.
     Replay,
 }
+
+choice!(SourceKind: "v4l2" => V4l2, "replay" => Replay);
 
 /// `camera.format`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -256,7 +259,7 @@ impl Default for QualitySection {
 
 /// How similarity is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "toml::Value")]
 pub enum Metric {
     /// Cosine of the angle between the embeddings.
     Cosine,
@@ -265,6 +268,8 @@ pub enum Metric {
     /// The learned L1 + sigmoid head (Koch) that the model brings.
     L1,
 }
+
+choice!(Metric: "cosine" => Cosine, "euclidean" => Euclidean, "l1" => L1);
 
 /// `[matching]`
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -378,6 +383,13 @@ impl MqttSection {
     /// Whether the broker is on this machine.
     pub fn is_loopback(&self) -> bool {
         self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+
+    /// Whether the host is a name or an address, without a port, a scheme or brackets.
+    pub(super) fn names_a_host(&self) -> bool {
+        let address = self.host.split('%').next().unwrap_or_default();
+        let strange = |c: char| c.is_whitespace() || matches!(c, ':' | '/' | '@' | '[' | ']');
+        address.parse::<IpAddr>().is_ok() || !(self.host.is_empty() || self.host.contains(strange))
     }
 
     /// Host and port in words.

@@ -101,7 +101,7 @@ fn the_reference_knows_every_key() {
 
 #[test]
 fn what_is_wrong_is_named_with_its_place() {
-    let cases: [(&str, &[&str]); 30] = [
+    let cases: [(&str, &[&str]); 38] = [
         (
             "[camera]\nfsp = 10\n",
             &["line 2, column 1", "fsp", "`fps`"],
@@ -122,7 +122,7 @@ fn what_is_wrong_is_named_with_its_place() {
         ),
         (
             "[decision]\nagree = 2.5\n",
-            &["line 2", "agree", "2.5 is out of range"],
+            &["line 2", "agree", "2.5 is no whole number", "1 to 100"],
         ),
         ("[decision]\nagree = 6\n", &["agree = 6", "of = 5"]),
         (
@@ -140,6 +140,10 @@ fn what_is_wrong_is_named_with_its_place() {
         (
             "[camera]\nfps = 1\n",
             &["[decision] visit_gap_s = 1 ", "[camera] fps = 1,"],
+        ),
+        (
+            "[camera]\nsource = \"replay\"\n[camera.replay]\npath = \"p\"\nfps = 1\n",
+            &["[decision] visit_gap_s = 1 ", "[camera.replay] fps = 1,"],
         ),
         (
             "[device]\nid = \"front/door\"\n",
@@ -167,7 +171,7 @@ fn what_is_wrong_is_named_with_its_place() {
         ("[mqtt\n", &["line 1"]),
         ("[door]\nline = 4\n", &["[[access.rule]]"]),
         (
-            "[door]\nline = 4\ncontact_line = 4\n[[access.rule]]\nname = \"a\"\nsubjects = []\n",
+            "[door]\nline = 4\ncontact_line = 4\n[[access.rule]]\nname = \"a\"\nsubjects = [\"*\"]\n",
             &["contact_line are the same"],
         ),
         ("[door]\npulse_s = 600\n", &["line 2", "0.1 to 60.0"]),
@@ -180,20 +184,48 @@ fn what_is_wrong_is_named_with_its_place() {
             &["line 4", "Monday", "mon, tue"],
         ),
         (
-            "[[access.rule]]\nname = \"a\"\nsubjects = []\nvalid_from = \"2026-02-30\"\n",
+            "[[access.rule]]\nname = \"a\"\nsubjects = [\"*\"]\nvalid_from = \"2026-02-30\"\n",
             &["line 4", "2026-02-30"],
         ),
         (
-            "[[access.rule]]\nname = \"a\"\nsubjects = []\nvalid_from = \"2026-03-02\"\n\
+            "[[access.rule]]\nname = \"a\"\nsubjects = [\"*\"]\nvalid_from = \"2026-03-02\"\n\
              valid_until = \"2026-03-01\"\n",
             &["\"a\"", "2026-03-02 is after"],
         ),
         (
             "[access]\ntime_zone = \"Mars/Base\"\n[[access.rule]]\nname = \"a\"\n\
-             subjects = []\ndays = [\"mon\"]\n",
+             subjects = [\"*\"]\ndays = [\"mon\"]\n",
             &["time_zone", "Mars/Base", "Europe/Berlin"],
         ),
         ("[[access.rule]]\nname = \"a\"\n", &["line 1", "subjects"]),
+        (
+            "[[access.rule]]\nname = \"a\"\nsubjects = []\n",
+            &["\"a\"", "lets nobody in", "\"*\""],
+        ),
+        (
+            "[[access.rule]]\nname = \"a\"\nsubjects = [\"ada\", \"b/c\"]\n",
+            &["\"a\"", "b/c", "cannot contain"],
+        ),
+        (
+            "[[access.rule]]\nname = \"a\"\nsubjects = [\"*\"]\nliveness = true\n",
+            &["line 4", "true is none of \"off\", \"warn\", \"required\""],
+        ),
+        (
+            "[[access.rule]]\nname = \"a\"\nsubjects = [\"*\"]\nvalid_from = \"1.3.2026\"\n",
+            &["line 4", "1.3.2026", "YYYY-MM-DD"],
+        ),
+        (
+            "[door]\nactive = 1\n",
+            &["line 2", "1 is none of \"high\", \"low\""],
+        ),
+        (
+            "[mqtt]\nhost = \"localhost:1883\"\n",
+            &["localhost:1883", "[mqtt] port"],
+        ),
+        (
+            "[mqtt]\nhost = \"mqtt://localhost\"\n",
+            &["mqtt://localhost", "[mqtt] tls"],
+        ),
         ("[lockout]\nslow_after = 9\n", &["slow_after = 9"]),
         ("[challenge]\nturn_yaw = 50\n", &["max_yaw"]),
     ];
@@ -212,6 +244,31 @@ fn what_is_wrong_is_named_with_its_place() {
 }
 
 #[test]
+fn a_day_is_text_or_a_date() {
+    let rule = "[[access.rule]]\nname = \"a\"\nsubjects = [\"*\"]\n";
+    let text = format!("{rule}valid_from = 2026-01-01\nvalid_until = \"2026-01-31\"\n");
+    let config = Config::parse(&text, Path::new("door.toml")).expect("parses");
+    let rule = &config.access.rule[0];
+    let day = |day: Option<choice::CalendarDay>| day.map(|day| day.0.to_string());
+    assert_eq!(day(rule.valid_from).as_deref(), Some("2026-01-01"));
+    assert_eq!(day(rule.valid_until).as_deref(), Some("2026-01-31"));
+}
+
+#[test]
+fn a_host_may_be_any_address() {
+    for host in [
+        "localhost",
+        "::1",
+        "127.0.0.1",
+        "fe80::1%eth0",
+        "broker-1.lan",
+    ] {
+        let text = format!("[mqtt]\nhost = \"{host}\"\nallow_plaintext = true\n");
+        Config::parse(&text, Path::new("door.toml")).expect(host);
+    }
+}
+
+#[test]
 fn relative_paths_are_relative_to_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("door.toml");
@@ -225,4 +282,10 @@ fn relative_paths_are_relative_to_the_file() {
     assert_eq!(config.models.directory.as_deref(), Some(Path::new("/m")));
     let missing = Config::load(Some(&folder.path().join("none.toml"))).expect_err("missing");
     assert!(missing.to_string().contains("none.toml"), "{missing}");
+    let endless = Config::load(Some(Path::new("/dev/zero"))).expect_err("endless");
+    let said = endless.to_string();
+    assert!(
+        said.contains("/dev/zero") && said.contains("more than 1 MiB"),
+        "{said}"
+    );
 }

@@ -19,7 +19,7 @@ use crate::setup::Setup;
 const CLOCK_SYNCED: &str = "/run/systemd/timesync/synchronized";
 
 /// Whether the system's clock is known to be right, or the owner trusts it (`[access] trust_clock`).
-pub(super) fn clock_synced(trusted: bool) -> bool {
+pub(crate) fn clock_synced(trusted: bool) -> bool {
     trusted || Path::new(CLOCK_SYNCED).exists()
 }
 

@@ -22,6 +22,7 @@ mod sink;
 mod vision;
 mod wishes;
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -52,6 +53,7 @@ use sink::{Broker, EventSink, JsonLines};
 use vision::Vision;
 use wishes::Wishes;
 
+pub(crate) use events::clock_synced;
 pub use reload::Load;
 
 /// How long a replay's last events may take to reach the broker.
@@ -174,10 +176,15 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
     let maker = EventMaker::new(&setup, &pipeline);
     let wake = Arc::new(Notify::new());
     let mqtt = setup.config.mqtt.enabled && !stdout;
+    let ended = Arc::new(Notify::new());
+    let unwritten = Arc::new(Mutex::new(None));
     let sink: Box<dyn EventSink> = if mqtt {
         Box::new(Broker(Arc::clone(&wake)))
     } else {
-        Box::new(JsonLines)
+        Box::new(JsonLines {
+            ended: Arc::clone(&ended),
+            failure: Arc::clone(&unwritten),
+        })
     };
     let (state, watched) = watch::channel(DeviceState {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -201,7 +208,6 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
         stop: Stop::new(),
         panicked: AtomicBool::new(false),
     });
-    let ended = Arc::new(Notify::new());
     let lock = setup.config.door.mqtt_lock;
     let (lock_words, for_lock) = lock.then(|| mpsc::channel(LOCK_WORDS)).unzip();
     let (mut door, claimed) = Door::start(&setup, strike, &shared, lock_words, &ended)?;
@@ -292,6 +298,12 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
     // The thread itself may still be at its last words.
     if shared.panicked.load(Ordering::SeqCst) {
         result = result.and(Err(anyhow!("a thread panicked; see the log")));
+    }
+    // Who has stopped reading the lines wants no more.
+    let unwritten = self::lock(&unwritten).take();
+    if let Some(error) = unwritten.filter(|error| error.kind() != ErrorKind::BrokenPipe) {
+        let error = anyhow!(error).context("cannot write to standard output");
+        result = result.and(Err(error));
     }
     if result.is_err() {
         shared.tell_fault();

@@ -2,10 +2,12 @@
 //!
 //! Owns the way out only: what is stored, and when, is decided before.
 
-use std::sync::Arc;
+use std::io::{self, Write as _, stdout};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
+use super::lock;
 use crate::event::VerificationEvent;
 
 /// Where events go, besides the store.
@@ -17,13 +19,22 @@ pub(super) trait EventSink: Send {
 }
 
 /// Events as JSON lines on standard output.
-pub(super) struct JsonLines;
+pub(super) struct JsonLines {
+    /// Told when no line can be written any more.
+    pub(super) ended: Arc<Notify>,
+    /// Why.
+    pub(super) failure: Arc<Mutex<Option<io::Error>>>,
+}
 
 impl EventSink for JsonLines {
     fn deliver(&mut self, event: &VerificationEvent) {
-        match serde_json::to_string(event) {
-            Ok(line) => println!("{line}"),
-            Err(error) => log::error!("event {}: {error}", event.event_id),
+        let line = match serde_json::to_string(event) {
+            Ok(line) => line,
+            Err(error) => return log::error!("event {}: {error}", event.event_id),
+        };
+        if let Err(error) = writeln!(stdout().lock(), "{line}") {
+            lock(&self.failure).get_or_insert(error);
+            self.ended.notify_one();
         }
     }
 

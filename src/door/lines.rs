@@ -13,7 +13,7 @@ const CONSUMER: &str = "doorward";
 /// Why a line cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "line {offset} of {} cannot be used as {purpose}: {source}; `gpioinfo` lists the lines and who \
+    "line {offset} of {} cannot be used as {purpose}: {cause}; `gpioinfo` lists the lines and who \
      holds them, and the user of the service has to be allowed to write to the chip",
     chip.display()
 )]
@@ -21,7 +21,7 @@ pub struct LineError {
     chip: PathBuf,
     offset: u32,
     purpose: &'static str,
-    source: gpiocdev::Error,
+    cause: gpiocdev::Error,
 }
 
 /// The line that opens the door.
@@ -140,21 +140,21 @@ impl Line {
                 offset,
                 purpose,
             }),
-            Err(source) => Err(LineError {
+            Err(cause) => Err(LineError {
                 chip,
                 offset,
                 purpose,
-                source,
+                cause,
             }),
         }
     }
 
-    fn error(&self, source: gpiocdev::Error) -> LineError {
+    fn error(&self, cause: gpiocdev::Error) -> LineError {
         LineError {
             chip: self.chip.clone(),
             offset: self.offset,
             purpose: self.purpose,
-            source,
+            cause,
         }
     }
 }

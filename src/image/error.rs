@@ -65,12 +65,20 @@ pub enum ImageError {
     #[error("this is no JPEG image that can be decoded: {0}")]
     Jpeg(String),
     /// A photo file that could not be read.
-    #[error("cannot read the photo {}: {source}", path.display())]
+    #[error("cannot read the photo {}: {cause}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
+    },
+    /// A photo file that is larger than it may be, or has no end.
+    #[error("the photo {} has more than the {limit} bytes that are read; save it smaller", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that it may have.
+        limit: usize,
     },
     /// A photo that cannot be decoded.
     #[error(

@@ -17,12 +17,12 @@ mod rgb;
 mod warp;
 
 pub use decode::decode;
-pub use encode::encode_jpeg;
+pub use encode::{encode_jpeg, encode_png};
 pub use error::ImageError;
 pub use frame::{Frame, PixelFormat};
 pub use motion::Motion;
 pub(crate) use photo::check_size;
-pub use photo::{decode_photo, read_photo};
+pub use photo::{decode_photo, photo_bytes, read_photo};
 pub use picture::Picture;
 pub use resize::Fit;
 pub use rgb::RgbImage;

@@ -1,6 +1,7 @@
 //! Photographs from files: JPEG, PNG and WebP, turned upright.
 
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{self, Cursor, Read};
 use std::path::Path;
 
 use image::metadata::Orientation;
@@ -10,16 +11,38 @@ use super::error::MAX_PIXELS;
 use super::jpeg::decode_jpeg;
 use super::{ImageError, RgbImage};
 
-/// Reads a photograph from a file. See [`decode_photo`].
+/// Bytes of the largest photo file: 48 megapixels in PNG rarely take as much.
+const MAX_BYTES: usize = 128 << 20;
+
+/// Reads a photograph from a file. See [`photo_bytes`] and [`decode_photo`].
 ///
 /// # Errors
-/// [`ImageError::Read`] and what [`decode_photo`] says.
+/// What these two say.
 pub fn read_photo(path: &Path) -> Result<RgbImage, ImageError> {
-    let bytes = std::fs::read(path).map_err(|source| ImageError::Read {
-        path: path.into(),
-        source,
-    })?;
-    decode_photo(&bytes, &path.display().to_string())
+    decode_photo(&photo_bytes(path, MAX_BYTES)?, &path.display().to_string())
+}
+
+/// The bytes of a file, `limit` at most. `-` is standard input, and so is `/dev/stdin`, which Linux
+/// would open anew, with the rights of this program's user instead of who has piped a file into it.
+///
+/// # Errors
+/// [`ImageError::Read`] and [`ImageError::TooLong`].
+pub fn photo_bytes(path: &Path, limit: usize) -> Result<Vec<u8>, ImageError> {
+    let mut bytes = Vec::new();
+    let piped = [Path::new("-"), Path::new("/dev/stdin")].contains(&path);
+    let file: io::Result<Box<dyn Read>> = if piped {
+        Ok(Box::new(io::stdin()))
+    } else {
+        File::open(path).map(|file| Box::new(file) as _)
+    };
+    // One more shows that there are more.
+    let read = file.and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes));
+    let path = path.to_owned();
+    match read {
+        Ok(length) if length <= limit => Ok(bytes),
+        Ok(_) => Err(ImageError::TooLong { path, limit }),
+        Err(cause) => Err(ImageError::Read { path, cause }),
+    }
 }
 
 /// Decodes a photograph and turns it as its EXIF orientation says. `name` is only named in errors.
@@ -143,6 +166,18 @@ mod tests {
                 .to_string();
             assert!(error.contains(expected), "{error} should say {expected}");
         }
+    }
+
+    #[test]
+    fn a_file_without_end_is_refused() {
+        let error = photo_bytes(Path::new("/dev/zero"), 1000).expect_err("endless");
+        let error = error.to_string();
+        assert!(
+            error.contains("/dev/zero") && error.contains("1000"),
+            "{error}"
+        );
+        let empty = photo_bytes(Path::new("/dev/null"), 0).expect("nothing");
+        assert_eq!(empty, [0u8; 0]);
     }
 
     #[test]

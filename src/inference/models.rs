@@ -37,20 +37,23 @@ impl Models {
         Self::new(bundled::MANIFEST, "in the program".to_owned(), None)
     }
 
-    /// The models of `folder`, described by `manifest` (a path, or a name in `folder`).
+    /// The models of `folder`, described by `manifest`: a name in `folder`, or a path there or
+    /// anywhere.
     ///
     /// # Errors
     /// [`ModelError::Read`] and [`ModelError::Manifest`].
     pub fn open(folder: &Path, manifest: &Path) -> Result<Self, ModelError> {
         let inside = folder.join(manifest);
-        let path = if inside.exists() {
+        // A mere name is not looked for in whatever folder the program was started in.
+        let bare = manifest.components().count() == 1;
+        let path = if bare || inside.exists() {
             inside
         } else {
             manifest.to_owned()
         };
-        let text = std::fs::read_to_string(&path).map_err(|source| ModelError::Read {
+        let text = std::fs::read_to_string(&path).map_err(|cause| ModelError::Read {
             path: path.clone(),
-            source,
+            cause,
         })?;
         Self::new(&text, path.display().to_string(), Some(folder.to_owned()))
     }
@@ -142,7 +145,7 @@ impl Models {
                 });
         };
         let path = folder.join(file);
-        let bytes = std::fs::read(&path).map_err(|source| ModelError::Read { path, source })?;
+        let bytes = std::fs::read(&path).map_err(|cause| ModelError::Read { path, cause })?;
         Ok(Cow::Owned(bytes))
     }
 }

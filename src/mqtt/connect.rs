@@ -101,10 +101,10 @@ fn tls(section: &MqttSection) -> Result<TlsConfiguration, Problem> {
 }
 
 fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, Problem> {
-    std::fs::read(path).map_err(|source| Problem::File {
+    std::fs::read(path).map_err(|cause| Problem::File {
         key,
         path: path.into(),
-        source,
+        cause,
     })
 }
 

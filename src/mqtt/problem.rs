@@ -9,14 +9,14 @@ use rumqttc::{ConnectReturnCode, ConnectionError, StateError, TlsError};
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
     /// A file of `[mqtt]` cannot be read.
-    #[error("[mqtt] {key} = \"{}\" cannot be read: {source}", path.display())]
+    #[error("[mqtt] {key} = \"{}\" cannot be read: {cause}", path.display())]
     File {
         /// The key in the configuration.
         key: &'static str,
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// Nobody listens.
     #[error(

@@ -10,13 +10,13 @@ use super::key::KeyError;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The folder or the file could not be made or read.
-    #[error("cannot use the database {}: {source}; the user that runs doorward needs a folder \
+    #[error("cannot use the database {}: {cause}; the user that runs doorward needs a folder \
              of its own there (StateDirectory= of the unit makes it)", path.display())]
     File {
         /// The database, or its folder.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// SQLite may not use the file, or what it keeps beside it.
     #[error("cannot open the database {} for writing ({detail}); it has to be a file that belongs, \

@@ -66,12 +66,12 @@ pub enum KeyError {
     )]
     Wrong(PathBuf),
     /// The file cannot be read or made.
-    #[error("cannot use the key {}: {source}", path.display())]
+    #[error("cannot use the key {}: {cause}", path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The cipher or the key derivation has refused.
     #[error("nothing was sealed or opened: {0} failed")]
@@ -223,8 +223,8 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
 
 fn failed(path: &Path) -> impl Fn(std::io::Error) -> KeyError + use<> {
     let path = path.to_owned();
-    move |source| KeyError::File {
+    move |cause| KeyError::File {
         path: path.clone(),
-        source,
+        cause,
     }
 }

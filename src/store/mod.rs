@@ -22,7 +22,6 @@ mod gallery;
 mod key;
 mod rekey;
 mod seal;
-mod subject;
 mod upgrade;
 
 use std::fs::{DirBuilder, OpenOptions};
@@ -34,6 +33,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, Transaction, TransactionBehavior};
 
 use crate::config::StoreSection;
+pub use crate::subject::{NameError, SubjectName};
 
 pub use audit::{Audit, Break};
 pub use commands::Seen;
@@ -42,7 +42,6 @@ pub use error::StoreError;
 pub use events::Recorded;
 pub use gallery::{Enrolled, SubjectSummary};
 pub use key::{KeyError, read as read_key};
-pub use subject::{NameError, SubjectName};
 
 use chain::Chain;
 use seal::Seal;
@@ -158,7 +157,7 @@ impl From<StoreError> for Refusal {
 fn create(path: &Path) -> Result<(), StoreError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
-        move |source| StoreError::File { path, source }
+        move |cause| StoreError::File { path, cause }
     };
     if path.try_exists().map_err(failed(path))? {
         return Ok(());
@@ -264,7 +263,7 @@ fn put_aside(path: &Path, detail: String, now: Timestamp) -> StoreError {
             Err(error) if part.is_empty() => {
                 return StoreError::File {
                     path: from,
-                    source: error,
+                    cause: error,
                 };
             }
             // The parts beside it need not be there.

@@ -55,9 +55,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let (shown, mut unused) = (frame.clone(), RgbImage::default());
     let picture = Picture::of(&shown, &mut unused)?;
     let found = detector.detect(picture)?;
-    let face = found
-        .first()
-        .context("the photo shows no face that is found")?;
+    let face = found.first().with_context(|| {
+        let photo = args.photo.as_ref().map(|path| path.display().to_string());
+        let photo = photo.as_deref().unwrap_or("the built-in photo");
+        format!("{photo} shows no face that is found")
+    })?;
     let mut aligned = AlignedFace::default();
     aligned.align(picture, &face.landmarks);
     let cut = aligned.clone();
@@ -130,7 +132,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
             image.width(),
             image.height()
         )
-    });
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -87,6 +87,6 @@ pub(super) fn run(file: &Path, args: &Args, runs: u32, context: &Context) -> Res
                 times.median, times.fastest
             )
         },
-    );
+    )?;
     Ok(ExitCode::SUCCESS)
 }

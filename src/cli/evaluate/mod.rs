@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     if let Some(path) = &args.plot {
         plot::write(&scored, path)?;
     }
-    context.answer(&report.json(), || report.words());
+    context.answer(&report.json(), || report.words())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -65,13 +65,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
             store.remove(&SubjectName::new(subject)?)?;
             context.answer(&json!({ "removed": subject }), || {
                 format!("{subject} is forgotten")
-            });
+            })?;
         }
         Action::Rename { from, to } => {
             store.rename(&SubjectName::new(from)?, &SubjectName::new(to)?)?;
             context.answer(&json!({ "from": from, "to": to }), || {
                 format!("{from} is now {to}")
-            });
+            })?;
         }
         Action::Export {
             file,
@@ -81,7 +81,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
             let subjects = transfer::export(&store, file, &passphrase)?;
             context.answer(&json!({ "subjects": subjects }), || {
                 format!("{subjects} people written to {}", file.display())
-            });
+            })?;
         }
         Action::Import {
             file,
@@ -91,7 +91,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
             let subjects = transfer::import(&mut store, file, &passphrase)?;
             context.answer(&json!({ "subjects": subjects }), || {
                 format!("{subjects} people read from {}", file.display())
-            });
+            })?;
         }
         Action::Rekey => {
             let templates = store.rekey()?;
@@ -100,7 +100,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
                     "{templates} templates are sealed by a new key in {}; renew your copy of it",
                     store.key_file().display()
                 )
-            });
+            })?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -145,6 +145,6 @@ fn list(store: &Store, context: &Context) -> Result<()> {
         } else {
             subjects.iter().map(line).collect::<Vec<_>>().join("\n")
         }
-    });
+    })?;
     Ok(())
 }

@@ -19,6 +19,8 @@ use crate::store::{Store, SubjectName};
 const FORMAT: &str = "doorward/gallery/v1";
 /// A gallery of 100,000 templates is far below this.
 const MAX_BYTES: u64 = 512 << 20;
+/// Norms of sound templates: 1, as the embedder makes them, but for the rounding to int8.
+const NORMS: std::ops::RangeInclusive<f32> = 0.9..=1.1;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -130,10 +132,12 @@ fn template(exported: ExportedTemplate) -> Option<Template> {
         scale,
         values,
     } = exported;
-    let sound = scale.is_finite()
-        && scale > 0.0
+    let squares: f32 = values.iter().map(|&v| f32::from(v).powi(2)).sum();
+    let sound = scale > 0.0
         && (1..=4096).contains(&values.len())
         && !values.contains(&i8::MIN)
+        // Not where a scale is so small or large that the norm is lost.
+        && NORMS.contains(&(scale * squares.sqrt()))
         && model.len() == 64
         && model.bytes().all(|b| b.is_ascii_hexdigit());
     sound.then_some(Template {
@@ -152,18 +156,24 @@ mod tests {
     /// What a file is made of.
     const JSON: &[u8] = b"0123456789-.eE\"[]{},:\\ \x00\xff";
 
-    fn whole() -> Vec<u8> {
-        let template = |values: &[i8]| ExportedTemplate {
+    fn exported(scale: f32, values: &[i8]) -> ExportedTemplate {
+        ExportedTemplate {
             model: "0123456789abcdef".repeat(4),
-            scale: 0.5,
+            scale,
             values: values.to_vec(),
-        };
-        let subject = |name: &str, values: &[i8]| ExportedSubject {
+        }
+    }
+
+    fn whole() -> Vec<u8> {
+        let subject = |name: &str, scale, values: &[i8]| ExportedSubject {
             name: name.to_owned(),
-            templates: vec![template(values), template(values)],
+            templates: vec![exported(scale, values), exported(scale, values)],
         };
         let format = FORMAT.to_owned();
-        let subjects = vec![subject("ada", &[127, -127, 0]), subject("Bo Ek", &[1])];
+        let subjects = vec![
+            subject("ada", 0.0056, &[127, -127, 0]),
+            subject("Bo Ek", 1.0, &[1]),
+        ];
         serde_json::to_vec(&Export { format, subjects }).unwrap()
     }
 
@@ -173,6 +183,26 @@ mod tests {
         let names: Vec<&str> = people.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["ada", "Bo Ek"]);
         assert_eq!(people[0].1[1].values, [127, -127, 0]);
+    }
+
+    #[test]
+    fn a_template_without_its_norm_is_refused() {
+        let cases: [(f32, &[i8]); 7] = [
+            (1e-45, &[1]),
+            (3e38, &[1]),
+            (3e38, &[127, 127]),
+            (f32::INFINITY, &[1]),
+            (f32::NAN, &[1]),
+            (1.0, &[0, 0]),
+            (0.5, &[127, -127, 0]),
+        ];
+        for (scale, values) in cases {
+            assert_eq!(
+                template(exported(scale, values)),
+                None,
+                "{scale} {values:?}"
+            );
+        }
     }
 
     proptest! {
@@ -190,7 +220,8 @@ mod tests {
             for (name, templates) in people(&text).into_iter().flatten() {
                 prop_assert!(!name.as_str().is_empty());
                 for template in templates {
-                    prop_assert!(template.scale.is_finite() && template.scale > 0.0);
+                    let norm = template.values.iter().map(|&v| (f32::from(v) * template.scale).powi(2)).sum::<f32>().sqrt();
+                    prop_assert!(template.scale > 0.0 && (0.8..1.2).contains(&norm));
                     prop_assert!(!template.values.is_empty() && !template.values.contains(&i8::MIN));
                 }
             }

@@ -1,4 +1,7 @@
-//! Names of people.
+//! Names of people: what one may be. Whose they are the store knows.
+
+/// What a rule says instead of a name.
+pub(crate) const EVERYBODY: &str = "*";
 
 /// A subject's name: 1 to 64 visible characters that can stand in a topic, a path and a log line.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,6 +16,9 @@ pub enum NameError {
     /// A character that cannot be seen, or that has a meaning in topics.
     #[error("a name cannot contain {0:?}")]
     Character(char),
+    /// What rules call everybody.
+    #[error("nobody can be called *, which stands for everybody in the rules")]
+    Everybody,
     /// A space at either end.
     #[error("a name neither begins nor ends with a space")]
     Space,
@@ -30,6 +36,9 @@ impl SubjectName {
             .find(|&c| c.is_control() || is_unseen(c) || is_topic_sign(c))
         {
             return Err(NameError::Character(c));
+        }
+        if name == EVERYBODY {
+            return Err(NameError::Everybody);
         }
         if name.trim() != name {
             return Err(NameError::Space);
@@ -91,5 +100,7 @@ mod tests {
         check("a\nb", Err(NameError::Character('\n')));
         check("Ada\u{200b}", Err(NameError::Character('\u{200b}')));
         check(" Ada", Err(NameError::Space));
+        check("*", Err(NameError::Everybody));
+        check("A*", Ok(()));
     }
 }
