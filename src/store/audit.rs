@@ -173,10 +173,11 @@ pub(super) fn append(
     Ok(head.write(transaction, chain, HEAD)?)
 }
 
-/// A line from the columns seq, event_id, ts, clock_synced, json.
+/// A line from the columns seq, event_id, ts, clock_synced, json. What is no text counts as an
+/// empty one, which no link of ours belongs to.
 fn line<'a>(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<Line<'a>> {
     let text = |column| -> rusqlite::Result<&str> {
-        row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)
+        Ok(row.get_ref(column)?.as_str().unwrap_or_default())
     };
     Ok(Line {
         seq: row.get(0)?,
