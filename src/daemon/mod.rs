@@ -83,7 +83,7 @@ struct Shared {
     words: Mutex<Words>,
     stop: Stop,
     /// A thread has panicked: the daemon ends with an error.
-    panicked: AtomicBool,
+    panicked: Arc<AtomicBool>,
 }
 
 impl Shared {
@@ -198,7 +198,7 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
             ..Words::default()
         }),
         stop: Stop::new(),
-        panicked: AtomicBool::new(false),
+        panicked: Arc::default(),
     });
     let ended = Arc::new(Notify::new());
     let lock = setup.config.door.mqtt_lock;

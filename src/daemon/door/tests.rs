@@ -56,7 +56,7 @@ fn stage(folder: &std::path::Path, pulse: &str) -> Stage {
         reloading: Mutex::default(),
         words: Mutex::new(Words::default()),
         stop: Stop::new(),
-        panicked: AtomicBool::new(false),
+        panicked: Arc::default(),
     });
     let (sender, words) = mpsc::channel(8);
     let ended = Arc::new(Notify::new());
