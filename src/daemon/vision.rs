@@ -45,7 +45,10 @@ pub(super) struct Vision {
     blind: Option<String>,
     frames: u32,
     since: Instant,
+    /// When pruning was begun last.
     pruned: Option<Instant>,
+    /// Events that have gone since; none when it is done.
+    going: usize,
     timings: Timings,
 }
 
@@ -74,6 +77,7 @@ impl Vision {
             frames: 0,
             since: Instant::now(),
             pruned: None,
+            going: 0,
             timings: Timings::default(),
         }
     }
@@ -284,17 +288,29 @@ impl Vision {
         });
     }
 
-    /// Drops old events from the audit trail, on the word of a clock that is right alone.
+    /// Drops old events from the audit trail, on the word of a clock that is right alone: every
+    /// hour, and then a piece at a time while there are more.
     fn prune(&mut self) {
         let trusted = lock(&self.shared.setup).config.access.trust_clock;
-        if !clock_synced(trusted) || self.pruned.is_some_and(|at| at.elapsed() < PRUNING) {
+        let waits = self.pruned.is_some_and(|at| at.elapsed() < PRUNING);
+        if !clock_synced(trusted) || (waits && self.going == 0) {
             return;
         }
-        self.pruned = Some(Instant::now());
+        if !waits {
+            self.pruned = Some(Instant::now());
+        }
         match lock(&self.shared.store).prune(Timestamp::now()) {
-            Ok(0) => {}
-            Ok(events) => log::info!("{events} old events have left the audit trail"),
-            Err(error) => log::error!("the audit trail could not be shortened: {error}"),
+            Ok(0) => {
+                let gone = std::mem::take(&mut self.going);
+                if gone > 0 {
+                    log::info!("{gone} old events have left the audit trail");
+                }
+            }
+            Ok(events) => self.going += events,
+            Err(error) => {
+                self.going = 0;
+                log::error!("the audit trail could not be shortened: {error}");
+            }
         }
     }
 }

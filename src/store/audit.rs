@@ -15,6 +15,9 @@ const HEAD: &str = "head";
 /// that the break stays visible.
 const BROKEN: Link = [0xff; 32];
 
+/// Lines that pruning takes at once.
+const PIECE: i64 = 500;
+
 /// Breaks that a report names; the rest is counted.
 const NAMED: usize = 20;
 
@@ -189,8 +192,9 @@ fn line<'a>(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<Line<'a>> {
 }
 
 impl Store {
-    /// Forgets events older than `audit_days`. What waits for the broker stays, and so does all
-    /// that came after it. Returns how many went.
+    /// Forgets events older than `audit_days`, the oldest [`PIECE`] of them: whoever calls this
+    /// again until nothing goes keeps nobody waiting for long, and a full disk has room for it.
+    /// What waits for the broker stays, and so does all that came after it. Returns how many went.
     ///
     /// A device may start with a wrong clock: an event counts as old when it, or one after it, is
     /// old by a clock that was synchronised, and none before it is young by such a clock. Call this
@@ -218,6 +222,12 @@ impl Store {
         let Some(last) = last.map(|last| last.min(waiting.map_or(i64::MAX, |w| w - 1))) else {
             return Ok(0);
         };
+        let last: Option<i64> = transaction.query_row(
+            "select max(seq) from (select seq from event where seq <= ?1 order by seq limit ?2)",
+            [last, PIECE],
+            |row| row.get(0),
+        )?;
+        let Some(last) = last else { return Ok(0) };
         let mut anchor = End::read(&transaction, chain, ANCHOR)?;
         each_line(&transaction, last, |line, link| {
             // A break that leaves with its lines is remembered by the anchor.
@@ -225,9 +235,7 @@ impl Store {
             (anchor.seq, anchor.link) = (line.seq, link);
         })?;
         let pruned = transaction.execute("delete from event where seq <= ?1", [last])?;
-        if pruned > 0 {
-            anchor.write(&transaction, chain, ANCHOR)?;
-        }
+        anchor.write(&transaction, chain, ANCHOR)?;
         transaction.commit()?;
         Ok(pruned)
     }
@@ -301,4 +309,57 @@ fn each_line(
         take(&line(row)?, link.try_into().unwrap_or(BROKEN));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::StoreSection;
+    use crate::event::sample;
+
+    #[test]
+    fn pruning_goes_piece_by_piece_and_keeps_the_log_small() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("doorward.db");
+        let section = StoreSection {
+            path: path.clone(),
+            ..StoreSection::default()
+        };
+        let mut store = Store::open(&section, Timestamp::UNIX_EPOCH).unwrap();
+        let ts: Timestamp = sample(1).ts.parse().unwrap();
+        let lines = PIECE * 20 + 1;
+        let transaction = immediate(&mut store.connection).unwrap();
+        for seq in 1..=lines {
+            let event_id = format!("{seq:026}");
+            let json = serde_json::to_string(&sample(1)).unwrap();
+            let line = Line {
+                seq,
+                event_id: &event_id,
+                ts: ts.as_millisecond(),
+                clock_synced: true,
+                json: &json,
+            };
+            append(&transaction, &store.chain, &line).unwrap();
+        }
+        transaction.commit().unwrap();
+        let log = || {
+            std::fs::metadata(path.with_extension("db-wal"))
+                .unwrap()
+                .len()
+        };
+
+        let now = ts + SignedDuration::from_hours(24 * 1000);
+        let piece = usize::try_from(PIECE).unwrap();
+        let mut left = usize::try_from(lines).unwrap();
+        while left > 0 {
+            let gone = store.prune(now).unwrap();
+            assert_eq!(gone, left.min(piece));
+            left -= gone;
+            // Killed here, the trail is whole.
+            let audit = store.verify_audit().unwrap();
+            assert_eq!((audit.lines, audit.is_whole()), (left as u64, true));
+            assert!(log() <= 5 << 20, "{}", log());
+        }
+        assert_eq!(store.prune(now).unwrap(), 0);
+    }
 }

@@ -51,6 +51,9 @@ use seal::Seal;
 /// database anew.
 const BUSY: Duration = Duration::from_secs(10);
 
+/// Bytes of the write-ahead log that stay when it begins anew.
+const LOG_LIMIT: u32 = 4 << 20;
+
 /// An open database.
 #[derive(Debug)]
 pub struct Store {
@@ -212,6 +215,7 @@ fn connect(section: &StoreSection) -> Result<(Connection, Seal, Chain), Refusal>
         .map_err(StoreError::from)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     // Nothing plain stays in free pages, and none goes to a temporary file but in a scrub.
     connection.pragma_update(None, "secure_delete", true)?;
