@@ -20,7 +20,7 @@ use crate::pipeline::{Pipeline, Step, StepError, Timings};
 /// How often the gallery is looked at for changes, and the state is told.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// How often old events leave the audit trail.
-const PRUNING: Duration = Duration::from_secs(3600);
+const PRUNING: Duration = Duration::from_secs(600);
 /// Frames in a row that are no pictures before it is worth a warning again.
 const BAD_FRAMES: u32 = 100;
 
@@ -45,9 +45,9 @@ pub(super) struct Vision {
     blind: Option<String>,
     frames: u32,
     since: Instant,
-    /// When pruning was begun last.
+    /// When the audit trail was shortened last.
     pruned: Option<Instant>,
-    /// Events that have gone since; none when it is done.
+    /// Old events that have left the audit trail, while there are more.
     going: usize,
     timings: Timings,
 }
@@ -289,17 +289,17 @@ impl Vision {
     }
 
     /// Drops old events from the audit trail, on the word of a clock that is right alone: every
-    /// hour, and then a piece at a time while there are more.
+    /// ten minutes, and then a piece at a time while there are more.
     fn prune(&mut self) {
         let trusted = lock(&self.shared.setup).config.access.trust_clock;
-        let waits = self.pruned.is_some_and(|at| at.elapsed() < PRUNING);
-        if !clock_synced(trusted) || (waits && self.going == 0) {
+        let passed = self.pruned.map(|at| at.elapsed());
+        let waits = self.going == 0 && passed.is_some_and(|passed| passed < PRUNING);
+        if !clock_synced(trusted) || waits {
             return;
         }
-        if !waits {
-            self.pruned = Some(Instant::now());
-        }
-        match lock(&self.shared.store).prune(Timestamp::now()) {
+        self.pruned = Some(Instant::now());
+        let passed = passed.unwrap_or_default();
+        match lock(&self.shared.store).prune(Timestamp::now(), passed) {
             Ok(0) => {
                 let gone = std::mem::take(&mut self.going);
                 if gone > 0 {
