@@ -14,7 +14,7 @@
 //! | topic | retained | payload |
 //! |---|---|---|
 //! | `available` | yes | `online`, `stopped` after a clean stop, else `offline` (last will) |
-//! | `state` | yes | [`DeviceState`], at most once a second |
+//! | `state` | yes | [`DeviceState`], when it has changed, at most once a second |
 //! | `event` | **never** | events in their time |
 //! | `lock` | **never** | [`LockWord`], to a lock that listens at this moment |
 //! | `audit` | **never** | what comes too late to act on, with `replayed` = true |
@@ -33,12 +33,12 @@ mod problem;
 mod pump;
 mod refusals;
 mod session;
+mod state;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -50,6 +50,7 @@ pub use ask::Asker;
 pub use commands::{CommandDesk, CommandLink, Received, Reply, Reported, command_link};
 pub use probe::probe;
 pub use problem::Problem;
+pub use state::DeviceState;
 
 use pump::Pump;
 use session::End;
@@ -71,27 +72,6 @@ pub trait Outbox: Send + Sync {
 
     /// The broker has taken over these events.
     fn acknowledge(&self, event_ids: &[String]) -> anyhow::Result<()>;
-}
-
-/// What the retained topic `state` shows.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct DeviceState {
-    /// Version of doorward.
-    pub version: String,
-    /// `ok`, `gone` or `starting`.
-    pub camera: String,
-    /// `off`, `shut`, `open` or `held`.
-    pub door: String,
-    /// Subjects in the gallery.
-    pub gallery_size: u32,
-    /// Frames that the pipeline takes per second.
-    pub frames_per_second: f32,
-    /// Frames that were too many for the pipeline since the start.
-    pub frames_dropped: u64,
-    /// Events that left the full outbox unsent since the database was made.
-    pub events_dropped: u64,
-    /// Commands that were refused since the start.
-    pub commands_refused: u64,
 }
 
 /// The wall clock, which tests replace.

@@ -19,6 +19,7 @@ use super::lock;
 use super::message::{Message, Topics, message};
 use super::pump::{Pump, WINDOW};
 use super::refusals::Refusals;
+use super::state::{DeviceState, Told};
 use super::{Problem, Publisher, stopped};
 use crate::event::VerificationEvent;
 
@@ -53,6 +54,7 @@ struct Session<'a> {
     topics: &'a Topics,
     answers: JoinSet<Answer>,
     refusals: Refusals,
+    told: Told,
 }
 
 /// Connects and publishes until the connection is lost or the publisher has to stop.
@@ -88,6 +90,7 @@ pub(super) async fn run(
         topics: &topics,
         answers: JoinSet::new(),
         refusals: Refusals::default(),
+        told: Told::default(),
     };
 
     let first = tokio::select! {
@@ -103,7 +106,6 @@ pub(super) async fn run(
     connected.send_replace(true);
     log::info!("MQTT: connected to {address}");
     session.say("online");
-    publisher.state.mark_changed();
     if publisher.commands.is_some() {
         session.listen();
     }
@@ -170,20 +172,20 @@ impl Session<'_> {
                         return End::Lost(lost(publisher, "no acknowledgement in time"));
                     }
                     acknowledge(publisher, pump);
-                    self.tell_state(&mut publisher.state);
+                    let state = publisher.state.borrow().clone();
+                    self.tell_state(&state);
                 }
             }
             self.send_due(publisher, pump);
         }
     }
 
-    /// Publishes the state if it has changed.
-    fn tell_state(&mut self, state: &mut watch::Receiver<super::DeviceState>) {
-        // A sender that has gone has no news.
-        if !state.has_changed().unwrap_or(false) {
+    /// Publishes the state if there is news.
+    fn tell_state(&mut self, state: &DeviceState) {
+        if !self.told.is_due(state, Instant::now()) {
             return;
         }
-        match serde_json::to_vec(&*state.borrow_and_update()) {
+        match serde_json::to_vec(state) {
             Ok(json) => self.publish_status(&self.topics.state, json, "application/json"),
             Err(error) => log::error!("MQTT: the state has no JSON form: {error}"),
         }
