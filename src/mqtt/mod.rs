@@ -143,7 +143,7 @@ impl Publisher {
             tokio::select! {
                 biased;
                 () = stopped(&mut self.shutdown) => return,
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(spread(pause, getrandom::u32().unwrap_or(u32::MAX))) => {}
             }
             pause = (pause * 2).min(BACK_OFF.1);
         }
@@ -154,4 +154,25 @@ impl Publisher {
 async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     // An error means that the sender has gone, which is a stop as well.
     let _ = shutdown.wait_for(|&stop| stop).await;
+}
+
+/// Something between a half and the whole of `pause`, as `chance` has it, a random number: the
+/// doors of a house that lose their broker together do not come back together.
+fn spread(pause: Duration, chance: u32) -> Duration {
+    let share = f64::from(chance) / f64::from(u32::MAX);
+    pause.mul_f64(0.5 + 0.5 * share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_spread_over_its_second_half() {
+        for (chance, expected) in [(0, 5000), (u32::MAX / 2, 7500), (u32::MAX, 10_000)] {
+            let pause = spread(BACK_OFF.1, chance);
+            let off = pause.abs_diff(Duration::from_millis(expected));
+            assert!(off < Duration::from_millis(1), "{pause:?}");
+        }
+    }
 }
