@@ -25,6 +25,10 @@ pub struct DeviceState {
     pub frames_dropped: u64,
     /// Events that left the full outbox unsent since the database was made.
     pub events_dropped: u64,
+    /// `ok`, or `failed` when the last event could not be stored.
+    pub store: String,
+    /// Events that could not be stored since the start, and were not sent for that.
+    pub events_not_stored: u64,
     /// Commands that were refused since the start.
     pub commands_refused: u64,
 }
