@@ -1,5 +1,6 @@
 //! One connection, from the first word to the last.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::commands::{CommandLink, Reported};
 use super::connect::{client_id, last_will, options};
 use super::drive::{News, drive};
+use super::errands::Errands;
 use super::line::Goodbye;
 use super::lock;
 use super::message::{Message, Topics, message};
@@ -28,6 +30,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// How long the goodbye may take.
 const GOODBYE: Duration = Duration::from_millis(1500);
+
+/// How long the outbox may take at the end.
+const LAST_ERRAND: Duration = Duration::from_millis(500);
 
 /// How a connection ended.
 pub(super) enum End {
@@ -53,6 +58,7 @@ struct Session<'a> {
     client: AsyncClient,
     topics: &'a Topics,
     answers: JoinSet<Answer>,
+    errands: Errands,
     refusals: Refusals,
     told: Told,
 }
@@ -89,6 +95,7 @@ pub(super) async fn run(
         client,
         topics: &topics,
         answers: JoinSet::new(),
+        errands: Errands::new(Arc::clone(&publisher.outbox)),
         refusals: Refusals::default(),
         told: Told::default(),
     };
@@ -132,7 +139,8 @@ pub(super) async fn run(
     while let Some(answer) = session.answers.try_join_next() {
         session.take(answer, pump);
     }
-    acknowledge(publisher, pump);
+    // What the outbox does not hear in time is sent again.
+    let _ = tokio::time::timeout(LAST_ERRAND, session.errands.finish(pump)).await;
     pump.disconnected();
     end
 }
@@ -163,20 +171,22 @@ impl Session<'_> {
                     while let Some(answer) = self.answers.try_join_next() {
                         self.take(answer, pump);
                     }
-                    acknowledge(publisher, pump);
+                    self.errands.run(pump);
+                }
+                pending = self.errands.back(pump) => {
+                    self.send(pending, publisher, pump);
                 }
                 answer = CommandLink::answer(&mut publisher.commands) => self.report(answer),
-                () = publisher.wake.notified() => {}
+                () = publisher.wake.notified() => self.errands.run(pump),
                 _ = tick.tick() => {
                     if pump.stalled(Instant::now()) {
                         return End::Lost(lost(publisher, "no acknowledgement in time"));
                     }
-                    acknowledge(publisher, pump);
+                    self.errands.run(pump);
                     let state = publisher.state.borrow().clone();
                     self.tell_state(&state);
                 }
             }
-            self.send_due(publisher, pump);
         }
     }
 
@@ -256,13 +266,9 @@ impl Session<'_> {
         }
     }
 
-    /// Sends what the outbox holds, as far as the window goes.
-    fn send_due(&mut self, publisher: &Publisher, pump: &mut Pump) {
+    /// Sends what waits in the outbox, as far as it is due.
+    fn send(&mut self, pending: Vec<VerificationEvent>, publisher: &Publisher, pump: &mut Pump) {
         let now = Instant::now();
-        let pending = match pending(publisher, pump) {
-            Ok(pending) => pending,
-            Err(error) => return log::error!("MQTT: the outbox cannot be read: {error:#}"),
-        };
         for event in pump.due(pending, now) {
             let event_id = event.event_id.clone();
             let message = match message(self.topics, event, (publisher.clock)()) {
@@ -331,30 +337,6 @@ impl Session<'_> {
             }
             (Subject::Word(_), None) => {}
         }
-    }
-}
-
-/// The oldest events of the outbox. While the broker refuses some, the newest as well: what it does
-/// not want stays at the head and must not hold up what happens now.
-fn pending(publisher: &Publisher, pump: &Pump) -> anyhow::Result<Vec<VerificationEvent>> {
-    let mut pending = publisher.outbox.pending(WINDOW)?;
-    if pump.is_refused() {
-        let last = pending.last().map(|event| event.seq);
-        let newest = publisher.outbox.newest(WINDOW)?;
-        pending.extend(newest.into_iter().filter(|event| Some(event.seq) > last));
-    }
-    Ok(pending)
-}
-
-/// Tells the outbox what the broker has. What the outbox does not take in is told again later.
-fn acknowledge(publisher: &Publisher, pump: &mut Pump) {
-    let done = pump.to_acknowledge();
-    if done.is_empty() {
-        return;
-    }
-    match publisher.outbox.acknowledge(&done) {
-        Ok(()) => pump.forget(&done),
-        Err(error) => log::error!("MQTT: the outbox cannot be written: {error:#}"),
     }
 }
 
