@@ -26,6 +26,7 @@ mod commands;
 mod connect;
 mod drive;
 mod errands;
+mod limit;
 mod line;
 mod lock;
 mod message;

@@ -16,11 +16,12 @@ use super::commands::{CommandLink, Reported};
 use super::connect::{client_id, last_will, options};
 use super::drive::{News, drive};
 use super::errands::Errands;
+use super::limit::Limit;
 use super::line::Goodbye;
 use super::lock;
 use super::message::{Message, Topics, message};
 use super::pump::{Pump, WINDOW};
-use super::refusals::Refusals;
+use super::refusals::{Refusals, TOO_LARGE};
 use super::state::{DeviceState, Told};
 use super::{Problem, Publisher, stopped};
 use crate::event::VerificationEvent;
@@ -61,6 +62,7 @@ struct Session<'a> {
     errands: Errands,
     refusals: Refusals,
     told: Told,
+    limit: Limit,
 }
 
 /// Connects and publishes until the connection is lost or the publisher has to stop.
@@ -98,6 +100,7 @@ pub(super) async fn run(
         errands: Errands::new(Arc::clone(&publisher.outbox)),
         refusals: Refusals::default(),
         told: Told::default(),
+        limit: Limit::default(),
     };
 
     let first = tokio::select! {
@@ -106,7 +109,7 @@ pub(super) async fn run(
         first = news.recv() => first,
     };
     match first {
-        Some(News::Connected) => {}
+        Some(News::Connected(limit)) => session.limit = Limit(limit),
         Some(News::Lost(problem)) => return End::Lost(problem),
         None => return End::Lost(Problem::Settings("the client ended without a word")),
     }
@@ -162,7 +165,7 @@ impl Session<'_> {
                     lock::say(&self.client, &self.topics.lock, &word, (publisher.clock)());
                 }
                 word = news.recv() => match word {
-                    Some(News::Connected) => {}
+                    Some(News::Connected(_)) => {}
                     Some(News::Lost(problem)) => return End::Lost(problem),
                     None => return End::Lost(lost(publisher, "the client has ended")),
                 },
@@ -228,7 +231,7 @@ impl Session<'_> {
 
     /// Publishes an answer. One that cannot be published is lost: its command had its time.
     fn report(&mut self, answer: Reported) {
-        let (topic, payload, options) = answer.into_publish();
+        let (topic, payload, options) = answer.within(self.limit).into_publish();
         self.publish_word(topic, payload, options);
     }
 
@@ -253,6 +256,9 @@ impl Session<'_> {
     }
 
     fn publish_word(&mut self, topic: String, payload: Vec<u8>, options: PublishOptions) {
+        if !self.limit.lets(&topic, payload.len()) {
+            return self.refuse(&topic, TOO_LARGE);
+        }
         let sent = self
             .client
             .try_publish_tracked(topic.as_str(), payload, options);
@@ -279,6 +285,11 @@ impl Session<'_> {
                     continue;
                 }
             };
+            if !self.limit.lets(message.topic, message.payload.len()) {
+                self.refusals.tell(message.topic, TOO_LARGE);
+                pump.refused(event_id, now);
+                continue;
+            }
             if !self.publish_event(&event_id, message) {
                 return;
             }
@@ -329,14 +340,17 @@ impl Session<'_> {
                 self.refusals.tell(&topic, reason);
                 pump.refused(event_id, Instant::now());
             }
-            (Subject::Word(topic), Some(reason)) => {
-                // Whoever asks names the answer's topic: no line in the log for each.
-                let answer = topic.starts_with(&self.topics.answer);
-                let topic = if answer { &self.topics.answer } else { &topic };
-                self.refusals.tell(topic, reason);
-            }
+            (Subject::Word(topic), Some(reason)) => self.refuse(&topic, reason),
             (Subject::Word(_), None) => {}
         }
+    }
+
+    /// Tells that a word to `topic` was refused.
+    fn refuse(&mut self, topic: &str, reason: &str) {
+        // Whoever asks names the answer's topic: no line in the log for each.
+        let answer = topic.starts_with(&self.topics.answer);
+        let topic = if answer { &self.topics.answer } else { topic };
+        self.refusals.tell(topic, reason);
     }
 }
 

@@ -127,7 +127,10 @@ impl Door {
     }
 
     pub fn record_at(&self, event_type: EventType, ts: Timestamp) -> VerificationEvent {
-        let event = event(event_type, ts);
+        self.record_event(event(event_type, ts))
+    }
+
+    pub fn record_event(&self, event: VerificationEvent) -> VerificationEvent {
         let recorded = self
             .store
             .store
