@@ -14,6 +14,7 @@ use door::{Door, fixture};
 use doorward::config::StoreSection;
 use doorward::store::Store;
 use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags};
 
 fn events(messages: &[Message]) -> BTreeSet<String> {
     let events = messages
@@ -86,4 +87,30 @@ fn a_broker_that_restarts_in_a_run_loses_no_event() {
         );
     }
     drop(broker);
+}
+
+#[test]
+fn a_clean_stop_leaves_the_whole_database_in_one_file() {
+    let door = Door::new("[mqtt]\nenabled = false\n");
+    let clip = fixture("door.mjpeg");
+    let mut daemon = Daemon::start(&door, &["run", "--replay", &clip, "--fast", "--repeat"]);
+    let path = door.path("door.db");
+    // The first connections are the daemon's, which alone makes the tables.
+    let newest = || -> Option<i64> {
+        let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+        let sql = "select value from counter where name = 'event_seq'";
+        database.query_row(sql, [], |row| row.get(0)).ok()
+    };
+    wait_for("events", || newest().is_some_and(|seq| seq >= 2));
+    let seen = newest().unwrap();
+    assert_eq!(daemon.stop(), Some(0), "{}", daemon.log());
+    assert!(!door.path("door.db-wal").exists(), "the log is left");
+    let copy = format!("file:{}?immutable=1", path.display());
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let copy = Connection::open_with_flags(copy, flags).unwrap();
+    let sql = "select (select max(seq) from event), value from counter where name = 'event_seq'";
+    let row: (i64, i64) = copy
+        .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert!(row.0 == row.1 && row.0 >= seen, "{row:?}, seen {seen}");
 }

@@ -221,6 +221,27 @@ fn a_broker_that_stops_answering_is_left_and_found_again() {
 }
 
 #[test]
+fn a_slow_disk_is_no_silence_of_the_broker() {
+    if !available(&NEEDED) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::open(free_port(), folder.path());
+    let subscriber = Subscriber::start(broker.port, &[]);
+    let door = Door::start(&format!("port = {}", broker.port));
+    subscriber.until("birth", says("online"));
+    door.store.sleeps.store(2, Ordering::SeqCst);
+    door.record(EventType::Unknown);
+    door.wait_until_sent();
+    door.record(EventType::Unknown);
+    door.wait_until_sent();
+    door.stop();
+    let received = subscriber.until("goodbye", says("stopped"));
+    assert_eq!(seqs(&received), [1, 2], "each once");
+    assert!(!received.iter().any(says("online")), "one connection");
+}
+
+#[test]
 fn the_last_will_speaks_when_the_line_is_cut() {
     if !available(&NEEDED) {
         return;

@@ -8,13 +8,13 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use broker::door::{Door, NEEDED, config, is_event, runtime, says};
+use broker::door::{Door, NEEDED, config, is_event, runtime, says, seqs};
 use broker::{Broker, DEADLINE, Subscriber, available, free_port, wait_for};
 use doorward::config::MqttSection;
-use doorward::event::EventType;
+use doorward::event::{EventType, VerificationEvent};
 use doorward::mqtt::{Asker, Problem, probe};
 use jiff::SignedDuration;
-use support::noon;
+use support::{event, noon};
 
 fn probed(mqtt: &MqttSection) -> Result<(), Problem> {
     runtime().block_on(probe(mqtt, &config("").device.id))
@@ -142,6 +142,31 @@ fn refused_records_hold_up_no_live_event() {
     broker.signal("HUP");
     door.wait_until_sent();
     door.stop();
+}
+
+#[test]
+fn an_event_that_is_too_large_for_the_broker_costs_no_connection() {
+    if !available(&NEEDED) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let settings = "allow_anonymous true\nmax_packet_size 1500";
+    let broker = Broker::start(free_port(), settings, folder.path());
+    let subscriber = Subscriber::start(broker.port, &[]);
+    let door = Door::start(&format!("port = {}", broker.port));
+    subscriber.until("birth", says("online"));
+    let large = VerificationEvent {
+        reason: "x".repeat(2000),
+        ..event(EventType::Unknown, noon())
+    };
+    door.record_event(large);
+    door.record(EventType::Unknown);
+    let mut received = subscriber.until("the second", is_event);
+    wait_for("the first alone waits", || door.waiting() == 1);
+    door.stop();
+    received.extend(subscriber.until("goodbye", says("stopped")));
+    assert_eq!(seqs(&received), [2]);
+    assert!(!received.iter().any(says("online")), "one connection");
 }
 
 #[test]

@@ -227,7 +227,7 @@ impl Door {
                 Ok(())
             }
         })?;
-        shut_on_panic(control.clone());
+        shut_on_panic(control.orders.clone(), Arc::clone(&shared.panicked));
         let door = Self {
             control,
             threads: vec![keeping, reporting],
@@ -261,17 +261,18 @@ impl Drop for Door {
 
 /// A thread that panics, whichever, shuts the door. The daemon then ends and starts clean. Panics
 /// that the camera's room catches by itself do not count.
-fn shut_on_panic(control: DoorControl) {
+///
+/// The hook stays for good, and so does what it holds: no database that would never be closed.
+fn shut_on_panic(orders: Sender<Order>, panicked: Arc<AtomicBool>) {
     let before = std::panic::take_hook();
-    let control = Mutex::new(control);
+    let orders = Mutex::new(orders);
     std::panic::set_hook(Box::new(move |panic| {
         if camera::expects_panic() {
             return before(panic);
         }
-        let control = lock(&control);
-        control.shared.panicked.store(true, Ordering::SeqCst);
-        let _ = control.order(Order::Stop);
-        drop(control);
+        panicked.store(true, Ordering::SeqCst);
+        // A door that has stopped is shut, and hears nothing.
+        let _ = lock(&orders).send(Order::Stop);
         before(panic);
     }));
 }

@@ -86,7 +86,7 @@ struct Shared {
     words: Mutex<Words>,
     stop: Stop,
     /// A thread has panicked: the daemon ends with an error.
-    panicked: AtomicBool,
+    panicked: Arc<AtomicBool>,
 }
 
 impl Shared {
@@ -95,6 +95,7 @@ impl Shared {
     fn publish(&self, event: VerificationEvent) -> Result<(), StoreError> {
         let mut sink = lock(&self.sink);
         let recorded = lock(&self.store).record(event, sink.uses_outbox());
+        self.tell_store(recorded.is_ok());
         match recorded {
             Ok(recorded) => {
                 if recorded.dropped > 0 {
@@ -121,6 +122,17 @@ impl Shared {
 }
 
 impl Shared {
+    /// Says whether an event could be stored.
+    fn tell_store(&self, stored: bool) {
+        let word = if stored { "ok" } else { "failed" };
+        self.state.send_if_modified(|state| {
+            state.events_not_stored += u64::from(!stored);
+            let news = !stored || state.store != word;
+            word.clone_into(&mut state.store);
+            news
+        });
+    }
+
     /// Says what has become of the camera: in a word, in words, and by an event where that is news.
     /// Returns the words of before.
     fn tell_camera(&self, word: &str, words: String, reason: Option<&str>) -> String {
@@ -190,6 +202,7 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         camera: "starting".to_owned(),
         door: "off".to_owned(),
+        store: "ok".to_owned(),
         events_dropped: store.outbox_dropped()?,
         ..DeviceState::default()
     });
@@ -206,7 +219,7 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
             ..Words::default()
         }),
         stop: Stop::new(),
-        panicked: AtomicBool::new(false),
+        panicked: Arc::default(),
     });
     let lock = setup.config.door.mqtt_lock;
     let (lock_words, for_lock) = lock.then(|| mpsc::channel(LOCK_WORDS)).unzip();

@@ -73,17 +73,22 @@ impl Service {
         }
     }
 
-    fn status(&self) -> String {
+    pub(super) fn status(&self) -> String {
         let broker = match &self.broker {
             None => "no broker".to_owned(),
             Some((name, connected)) if *connected.borrow() => format!("broker {name}"),
             Some((name, _)) => format!("broker {name} is away"),
         };
-        let people = self.shared.state.borrow().gallery_size;
-        let gallery = match people {
+        let state = self.shared.state.borrow().clone();
+        let gallery = match state.gallery_size {
             0 => "nobody is enrolled yet".to_owned(),
             1 => "1 person".to_owned(),
             people => format!("{people} people"),
+        };
+        let store = if state.store == "failed" {
+            "; events cannot be stored"
+        } else {
+            ""
         };
         let words = lock(&self.shared.words);
         let last = if words.last.is_empty() {
@@ -92,7 +97,11 @@ impl Service {
             &words.last
         };
         // A status is one line.
-        format!("{}; {broker}; {gallery}; last event: {last}", words.camera).replace('\n', " ")
+        format!(
+            "{}; {broker}; {gallery}{store}; last event: {last}",
+            words.camera
+        )
+        .replace('\n', " ")
     }
 }
 

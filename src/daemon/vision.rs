@@ -20,7 +20,7 @@ use crate::pipeline::{Pipeline, Step, StepError, Timings};
 /// How often the gallery is looked at for changes, and the state is told.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 /// How often old events leave the audit trail.
-const PRUNING: Duration = Duration::from_secs(3600);
+const PRUNING: Duration = Duration::from_secs(600);
 /// Frames in a row that are no pictures before it is worth a warning again.
 const BAD_FRAMES: u32 = 100;
 
@@ -45,7 +45,10 @@ pub(super) struct Vision {
     blind: Option<String>,
     frames: u32,
     since: Instant,
+    /// When the audit trail was shortened last.
     pruned: Option<Instant>,
+    /// Old events that have left the audit trail, while there are more.
+    going: usize,
     timings: Timings,
 }
 
@@ -74,6 +77,7 @@ impl Vision {
             frames: 0,
             since: Instant::now(),
             pruned: None,
+            going: 0,
             timings: Timings::default(),
         }
     }
@@ -284,17 +288,29 @@ impl Vision {
         });
     }
 
-    /// Drops old events from the audit trail, on the word of a clock that is right alone.
+    /// Drops old events from the audit trail, on the word of a clock that is right alone: every
+    /// ten minutes, and then a piece at a time while there are more.
     fn prune(&mut self) {
         let trusted = lock(&self.shared.setup).config.access.trust_clock;
-        if !clock_synced(trusted) || self.pruned.is_some_and(|at| at.elapsed() < PRUNING) {
+        let passed = self.pruned.map(|at| at.elapsed());
+        let waits = self.going == 0 && passed.is_some_and(|passed| passed < PRUNING);
+        if !clock_synced(trusted) || waits {
             return;
         }
         self.pruned = Some(Instant::now());
-        match lock(&self.shared.store).prune(Timestamp::now()) {
-            Ok(0) => {}
-            Ok(events) => log::info!("{events} old events have left the audit trail"),
-            Err(error) => log::error!("the audit trail could not be shortened: {error}"),
+        let passed = passed.unwrap_or_default();
+        match lock(&self.shared.store).prune(Timestamp::now(), passed) {
+            Ok(0) => {
+                let gone = std::mem::take(&mut self.going);
+                if gone > 0 {
+                    log::info!("{gone} old events have left the audit trail");
+                }
+            }
+            Ok(events) => self.going += events,
+            Err(error) => {
+                self.going = 0;
+                log::error!("the audit trail could not be shortened: {error}");
+            }
         }
     }
 }

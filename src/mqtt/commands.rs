@@ -9,6 +9,7 @@ use rumqttc::{Publish, PublishOptions, PublishProperties};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::limit::Limit;
 use super::message::{Topics, json};
 
 /// Memory for commands that wait, and how many may.
@@ -170,6 +171,28 @@ fn reply(topics: &Topics, publish: &Publish) -> Option<Reply> {
 }
 
 impl Reported {
+    /// This answer, or where it is larger than the broker takes, one that says so.
+    pub(super) fn within(mut self, limit: Limit) -> Self {
+        let correlation = self.reply.correlation.as_ref().map_or(0, Vec::len);
+        let bytes = correlation + self.payload.len();
+        if limit.lets(&self.reply.topic, bytes) {
+            return self;
+        }
+        let most = limit.bytes().unwrap_or_default();
+        let detail = format!(
+            "the answer has {bytes} bytes, and the broker takes packets of {most} (max_packet_size)"
+        );
+        log::warn!("MQTT: {detail}");
+        if let Ok(serde_json::Value::Object(mut answer)) = serde_json::from_slice(&self.payload) {
+            answer.insert("ok".to_owned(), false.into());
+            answer.insert("reason".to_owned(), "answer_too_large".into());
+            answer.insert("detail".to_owned(), detail.into());
+            answer.insert("result".to_owned(), serde_json::Value::Null);
+            self.payload = serde_json::Value::Object(answer).to_string().into_bytes();
+        }
+        self
+    }
+
     /// The topic, the payload and the options to publish it with.
     pub(super) fn into_publish(self) -> (String, Vec<u8>, PublishOptions) {
         let properties = PublishProperties {
@@ -178,5 +201,38 @@ impl Reported {
         };
         let options = PublishOptions::at_least_once().properties(properties);
         (self.reply.topic, self.payload, options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_is_too_large_gives_way_to_one_that_says_so() {
+        let whole = serde_json::json!({
+            "schema": "s", "id": "1", "ok": true, "reason": "obeyed", "detail": "",
+            "result": "x".repeat(5000),
+        });
+        let within = |limit| {
+            let reply = Reply {
+                topic: "doorward/front/answer/me".to_owned(),
+                correlation: Some(vec![0; 4]),
+            };
+            let payload = whole.to_string().into_bytes();
+            let answer = Reported { reply, payload }.within(Limit(limit));
+            serde_json::from_slice::<serde_json::Value>(&answer.payload).unwrap()
+        };
+        assert_eq!(within(None), whole);
+        assert_eq!(within(Some(6000)), whole);
+        let short = within(Some(5000));
+        assert_eq!((&short["id"], &short["ok"]), (&whole["id"], &false.into()));
+        assert_eq!(short["reason"], "answer_too_large");
+        let detail = short["detail"].as_str().unwrap();
+        let bytes = (whole.to_string().len() + 4).to_string();
+        assert!(
+            detail.contains(&bytes) && detail.contains("5000"),
+            "{detail}"
+        );
     }
 }

@@ -8,7 +8,8 @@ use super::commands::Intake;
 
 /// News from the event loop.
 pub(super) enum News {
-    Connected,
+    /// With the largest packet that the broker takes, if it has said so.
+    Connected(Option<u32>),
     Lost(Problem),
 }
 
@@ -22,7 +23,9 @@ pub(super) async fn drive(
 ) {
     loop {
         let word = match event_loop.poll().await {
-            Ok(Event::Incoming(Packet::ConnAck(_))) => News::Connected,
+            Ok(Event::Incoming(Packet::ConnAck(ack))) => {
+                News::Connected(ack.properties.and_then(|said| said.max_packet_size))
+            }
             Ok(Event::Incoming(Packet::Publish(publish))) => {
                 if let Some(intake) = &intake {
                     intake.take(&publish);

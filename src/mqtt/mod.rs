@@ -14,7 +14,7 @@
 //! | topic | retained | payload |
 //! |---|---|---|
 //! | `available` | yes | `online`, `stopped` after a clean stop, else `offline` (last will) |
-//! | `state` | yes | [`DeviceState`], at most once a second |
+//! | `state` | yes | [`DeviceState`], when it has changed, at most once a second |
 //! | `event` | **never** | events in their time |
 //! | `lock` | **never** | [`LockWord`], to a lock that listens at this moment |
 //! | `audit` | **never** | what comes too late to act on, with `replayed` = true |
@@ -26,6 +26,8 @@ mod client;
 mod commands;
 mod connect;
 mod drive;
+mod errands;
+mod limit;
 mod line;
 mod lock;
 mod message;
@@ -33,12 +35,12 @@ mod problem;
 mod pump;
 mod refusals;
 mod session;
+mod state;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -50,6 +52,7 @@ pub use ask::Asker;
 pub use client::probe;
 pub use commands::{CommandDesk, CommandLink, Received, Reply, Reported, command_link};
 pub use problem::Problem;
+pub use state::DeviceState;
 
 use pump::Pump;
 use session::End;
@@ -60,8 +63,7 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fr
 /// A connection that held so long was a good one: the next pause is the first again.
 const GOOD_CONNECTION: Duration = Duration::from_secs(5);
 
-/// Where events wait until the broker has them. Calls come from the runtime's thread and should
-/// be short.
+/// Where events wait until the broker has them. Calls come one at a time, from a thread that may wait.
 pub trait Outbox: Send + Sync {
     /// The oldest `limit` events that have not been acknowledged, oldest first.
     fn pending(&self, limit: u32) -> anyhow::Result<Vec<VerificationEvent>>;
@@ -71,27 +73,6 @@ pub trait Outbox: Send + Sync {
 
     /// The broker has taken over these events.
     fn acknowledge(&self, event_ids: &[String]) -> anyhow::Result<()>;
-}
-
-/// What the retained topic `state` shows.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct DeviceState {
-    /// Version of doorward.
-    pub version: String,
-    /// `ok`, `gone` or `starting`.
-    pub camera: String,
-    /// `off`, `shut`, `open` or `held`.
-    pub door: String,
-    /// Subjects in the gallery.
-    pub gallery_size: u32,
-    /// Frames that the pipeline takes per second.
-    pub frames_per_second: f32,
-    /// Frames that were too many for the pipeline since the start.
-    pub frames_dropped: u64,
-    /// Events that left the full outbox unsent since the database was made.
-    pub events_dropped: u64,
-    /// Commands that were refused since the start.
-    pub commands_refused: u64,
 }
 
 /// The wall clock, which tests replace.
@@ -163,7 +144,7 @@ impl Publisher {
             tokio::select! {
                 biased;
                 () = stopped(&mut self.shutdown) => return,
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(spread(pause, getrandom::u32().unwrap_or(u32::MAX))) => {}
             }
             pause = (pause * 2).min(BACK_OFF.1);
         }
@@ -174,4 +155,25 @@ impl Publisher {
 async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     // An error means that the sender has gone, which is a stop as well.
     let _ = shutdown.wait_for(|&stop| stop).await;
+}
+
+/// Something between a half and the whole of `pause`, as `chance` has it, a random number: the
+/// doors of a house that lose their broker together do not come back together.
+fn spread(pause: Duration, chance: u32) -> Duration {
+    let share = f64::from(chance) / f64::from(u32::MAX);
+    pause.mul_f64(0.5 + 0.5 * share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pause_is_spread_over_its_second_half() {
+        for (chance, expected) in [(0, 5000), (u32::MAX / 2, 7500), (u32::MAX, 10_000)] {
+            let pause = spread(BACK_OFF.1, chance);
+            let off = pause.abs_diff(Duration::from_millis(expected));
+            assert!(off < Duration::from_millis(1), "{pause:?}");
+        }
+    }
 }

@@ -13,6 +13,9 @@ pub(super) const WINDOW: u32 = 32;
 /// How long the broker may take to acknowledge; no longer than an accept is usually good for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Who asks for the broker's silence after so long has not listened all the time.
+const LATE: Duration = Duration::from_secs(3);
+
 /// First pause before an event that the broker refused is sent again, and the longest.
 const REFUSED: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 
@@ -20,6 +23,8 @@ const REFUSED: (Duration, Duration) = (Duration::from_secs(2), Duration::from_se
 #[derive(Debug, Default)]
 pub(super) struct Pump {
     held: HashMap<String, Hold>,
+    /// When somebody asked last whether the broker answers.
+    asked: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -107,8 +112,13 @@ impl Pump {
             .any(|hold| matches!(hold, Hold::Refused { .. }))
     }
 
-    /// Whether the broker has stopped answering.
-    pub(super) fn stalled(&self, now: Instant) -> bool {
+    /// Whether the broker has stopped answering; to be asked every second. Who asks so late that
+    /// nobody may have listened either does not blame the broker.
+    pub(super) fn stalled(&mut self, now: Instant) -> bool {
+        let before = self.asked.replace(now).unwrap_or(now);
+        if now.saturating_duration_since(before) > LATE {
+            return false;
+        }
         let late = |since: Instant| now.saturating_duration_since(since) > PATIENCE;
         self.held
             .values()
@@ -175,6 +185,16 @@ mod tests {
         assert!(!pump.stalled(now + PATIENCE));
         assert!(pump.stalled(now + PATIENCE + Duration::from_millis(1)));
         pump.acknowledged(id(1));
-        assert!(!pump.stalled(now + PATIENCE * 2));
+        assert!(!pump.stalled(now + PATIENCE + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_silence_that_nobody_listened_to_is_none() {
+        let (mut pump, now) = (Pump::default(), Instant::now());
+        pump.sent(id(1), now);
+        assert!(!pump.stalled(now));
+        let woken = now + PATIENCE * 2;
+        assert!(!pump.stalled(woken));
+        assert!(pump.stalled(woken + Duration::from_secs(1)));
     }
 }

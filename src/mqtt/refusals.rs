@@ -2,6 +2,9 @@
 
 use std::collections::HashSet;
 
+/// The reason for what is larger than the broker takes.
+pub(super) const TOO_LARGE: &str = "PacketTooLarge";
+
 /// What has been told.
 #[derive(Debug, Default)]
 pub(super) struct Refusals(HashSet<(String, String)>);
@@ -20,6 +23,7 @@ impl Refusals {
         let advice = match reason {
             "NotAuthorized" => "the broker's access list has to let this user write there",
             "QuotaExceeded" => "the broker's quota for this user is used up",
+            TOO_LARGE => "the broker's limit for packets (max_packet_size) has to be raised",
             _ => "the broker's log says more",
         };
         let then = if stays {

@@ -1,5 +1,6 @@
 //! One connection, from the first word to the last.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -14,11 +15,14 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::commands::{CommandLink, Reported};
 use super::connect::{client_id, last_will, options};
 use super::drive::{News, drive};
+use super::errands::Errands;
+use super::limit::Limit;
 use super::line::Goodbye;
 use super::lock;
 use super::message::{Message, Topics, json, message};
 use super::pump::{Pump, WINDOW};
-use super::refusals::Refusals;
+use super::refusals::{Refusals, TOO_LARGE};
+use super::state::{DeviceState, Told};
 use super::{Problem, Publisher, stopped};
 use crate::event::VerificationEvent;
 
@@ -27,6 +31,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// How long the goodbye may take.
 const GOODBYE: Duration = Duration::from_millis(1500);
+
+/// How long the outbox may take at the end.
+const LAST_ERRAND: Duration = Duration::from_millis(500);
 
 /// How a connection ended.
 pub(super) enum End {
@@ -52,7 +59,10 @@ struct Session<'a> {
     client: AsyncClient,
     topics: &'a Topics,
     answers: JoinSet<Answer>,
+    errands: Errands,
     refusals: Refusals,
+    told: Told,
+    limit: Limit,
 }
 
 /// Connects and publishes until the connection is lost or the publisher has to stop.
@@ -87,7 +97,10 @@ pub(super) async fn run(
         client,
         topics: &topics,
         answers: JoinSet::new(),
+        errands: Errands::new(Arc::clone(&publisher.outbox)),
         refusals: Refusals::default(),
+        told: Told::default(),
+        limit: Limit::default(),
     };
 
     let first = tokio::select! {
@@ -96,14 +109,13 @@ pub(super) async fn run(
         first = news.recv() => first,
     };
     match first {
-        Some(News::Connected) => {}
+        Some(News::Connected(limit)) => session.limit = Limit(limit),
         Some(News::Lost(problem)) => return End::Lost(problem),
         None => return End::Lost(lost(publisher, "the client has ended")),
     }
     connected.send_replace(true);
     log::info!("MQTT: connected to {address}");
     session.say("online");
-    publisher.state.mark_changed();
     if publisher.commands.is_some() {
         session.listen();
     }
@@ -130,7 +142,8 @@ pub(super) async fn run(
     while let Some(answer) = session.answers.try_join_next() {
         session.take(answer, pump);
     }
-    acknowledge(publisher, pump);
+    // What the outbox does not hear in time is sent again.
+    let _ = tokio::time::timeout(LAST_ERRAND, session.errands.finish(pump)).await;
     pump.disconnected();
     end
 }
@@ -152,7 +165,7 @@ impl Session<'_> {
                     lock::say(&self.client, &self.topics.lock, &word, (publisher.clock)());
                 }
                 word = news.recv() => match word {
-                    Some(News::Connected) => {}
+                    Some(News::Connected(_)) => {}
                     Some(News::Lost(problem)) => return End::Lost(problem),
                     None => return End::Lost(lost(publisher, "the client has ended")),
                 },
@@ -161,29 +174,31 @@ impl Session<'_> {
                     while let Some(answer) = self.answers.try_join_next() {
                         self.take(answer, pump);
                     }
-                    acknowledge(publisher, pump);
+                    self.errands.run(pump);
+                }
+                pending = self.errands.back(pump) => {
+                    self.send(pending, publisher, pump);
                 }
                 answer = CommandLink::answer(&mut publisher.commands) => self.report(answer),
-                () = publisher.wake.notified() => {}
+                () = publisher.wake.notified() => self.errands.run(pump),
                 _ = tick.tick() => {
                     if pump.stalled(Instant::now()) {
                         return End::Lost(lost(publisher, "no acknowledgement in time"));
                     }
-                    acknowledge(publisher, pump);
-                    self.tell_state(&mut publisher.state);
+                    self.errands.run(pump);
+                    let state = publisher.state.borrow().clone();
+                    self.tell_state(&state);
                 }
             }
-            self.send_due(publisher, pump);
         }
     }
 
-    /// Publishes the state if it has changed.
-    fn tell_state(&mut self, state: &mut watch::Receiver<super::DeviceState>) {
-        // A sender that has gone has no news.
-        if !state.has_changed().unwrap_or(false) {
+    /// Publishes the state if there is news.
+    fn tell_state(&mut self, state: &DeviceState) {
+        if !self.told.is_due(state, Instant::now()) {
             return;
         }
-        match serde_json::to_vec(&*state.borrow_and_update()) {
+        match serde_json::to_vec(state) {
             Ok(json) => self.publish_status(&self.topics.state, json, "application/json"),
             Err(error) => log::error!("MQTT: the state has no JSON form: {error}"),
         }
@@ -216,7 +231,7 @@ impl Session<'_> {
 
     /// Publishes an answer. One that cannot be published is lost: its command had its time.
     fn report(&mut self, answer: Reported) {
-        let (topic, payload, options) = answer.into_publish();
+        let (topic, payload, options) = answer.within(self.limit).into_publish();
         self.publish_word(topic, payload, options);
     }
 
@@ -241,6 +256,9 @@ impl Session<'_> {
     }
 
     fn publish_word(&mut self, topic: String, payload: Vec<u8>, options: PublishOptions) {
+        if !self.limit.lets(&topic, payload.len()) {
+            return self.refuse(&topic, TOO_LARGE);
+        }
         let sent = self
             .client
             .try_publish_tracked(topic.as_str(), payload, options);
@@ -254,13 +272,9 @@ impl Session<'_> {
         }
     }
 
-    /// Sends what the outbox holds, as far as the window goes.
-    fn send_due(&mut self, publisher: &Publisher, pump: &mut Pump) {
+    /// Sends what waits in the outbox, as far as it is due.
+    fn send(&mut self, pending: Vec<VerificationEvent>, publisher: &Publisher, pump: &mut Pump) {
         let now = Instant::now();
-        let pending = match pending(publisher, pump) {
-            Ok(pending) => pending,
-            Err(error) => return log::error!("MQTT: the outbox cannot be read: {error:#}"),
-        };
         for event in pump.due(pending, now) {
             let event_id = event.event_id.clone();
             let message = match message(self.topics, event, (publisher.clock)()) {
@@ -271,6 +285,11 @@ impl Session<'_> {
                     continue;
                 }
             };
+            if !self.limit.lets(message.topic, message.payload.len()) {
+                self.refusals.tell(message.topic, TOO_LARGE, true);
+                pump.refused(event_id, now);
+                continue;
+            }
             if !self.publish_event(&event_id, message) {
                 return;
             }
@@ -315,38 +334,17 @@ impl Session<'_> {
                 self.refusals.tell(&topic, reason, true);
                 pump.refused(event_id, Instant::now());
             }
-            (Subject::Word(topic), Some(reason)) => {
-                // Whoever asks names the answer's topic: no line in the log for each.
-                let answer = topic.starts_with(&self.topics.answer);
-                let topic = if answer { &self.topics.answer } else { &topic };
-                self.refusals.tell(topic, reason, false);
-            }
+            (Subject::Word(topic), Some(reason)) => self.refuse(&topic, reason),
             (Subject::Word(_), None) => {}
         }
     }
-}
 
-/// The oldest events of the outbox. While the broker refuses some, the newest as well: what it does
-/// not want stays at the head and must not hold up what happens now.
-fn pending(publisher: &Publisher, pump: &Pump) -> anyhow::Result<Vec<VerificationEvent>> {
-    let mut pending = publisher.outbox.pending(WINDOW)?;
-    if pump.is_refused() {
-        let last = pending.last().map(|event| event.seq);
-        let newest = publisher.outbox.newest(WINDOW)?;
-        pending.extend(newest.into_iter().filter(|event| Some(event.seq) > last));
-    }
-    Ok(pending)
-}
-
-/// Tells the outbox what the broker has. What the outbox does not take in is told again later.
-fn acknowledge(publisher: &Publisher, pump: &mut Pump) {
-    let done = pump.to_acknowledge();
-    if done.is_empty() {
-        return;
-    }
-    match publisher.outbox.acknowledge(&done) {
-        Ok(()) => pump.forget(&done),
-        Err(error) => log::error!("MQTT: the outbox cannot be written: {error:#}"),
+    /// Tells that a word to `topic` was refused.
+    fn refuse(&mut self, topic: &str, reason: &str) {
+        // Whoever asks names the answer's topic: no line in the log for each.
+        let answer = topic.starts_with(&self.topics.answer);
+        let topic = if answer { &self.topics.answer } else { topic };
+        self.refusals.tell(topic, reason, false);
     }
 }
 

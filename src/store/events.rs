@@ -18,6 +18,9 @@ pub struct Recorded {
     pub dropped: u32,
 }
 
+/// Numbers of events that cannot be read, and why.
+type Unreadable = Vec<(i64, String)>;
+
 impl Store {
     /// Numbers `event` and writes it to the audit trail and, to be published, to the outbox: all
     /// of it or, on an error, nothing. Its `seq` is replaced.
@@ -76,18 +79,20 @@ impl Store {
         Ok(Recorded { event, dropped })
     }
 
-    /// The oldest `limit` events that the broker has not acknowledged.
-    pub fn pending(&self, limit: u32) -> Result<Vec<VerificationEvent>, StoreError> {
-        self.read_events(
-            "select json from outbox join event using (seq) order by seq limit ?1",
+    /// The oldest `limit` events that the broker has not acknowledged. One of them that cannot be
+    /// read leaves the outbox, counted among the dropped, so that it holds up no other; the audit
+    /// trail keeps it.
+    pub fn pending(&mut self, limit: u32) -> Result<Vec<VerificationEvent>, StoreError> {
+        self.waiting(
+            "select seq, json from outbox join event using (seq) order by seq limit ?1",
             limit,
         )
     }
 
     /// The newest `limit` of them, oldest first.
-    pub fn newest(&self, limit: u32) -> Result<Vec<VerificationEvent>, StoreError> {
-        let sql = "select json from outbox join event using (seq) order by seq desc limit ?1";
-        let mut events = self.read_events(sql, limit)?;
+    pub fn newest(&mut self, limit: u32) -> Result<Vec<VerificationEvent>, StoreError> {
+        let sql = "select seq, json from outbox join event using (seq) order by seq desc limit ?1";
+        let mut events = self.waiting(sql, limit)?;
         events.reverse();
         Ok(events)
     }
@@ -114,26 +119,53 @@ impl Store {
             .query_row("select count(*) from outbox", [], |row| row.get(0))?)
     }
 
-    /// Events that ever left the outbox unsent because it was full.
+    /// Events that ever left the outbox unsent, because it was full or they could not be read.
     pub fn outbox_dropped(&self) -> Result<u64, StoreError> {
         self.counter("outbox_dropped")
     }
 
-    /// The newest `limit` events of the audit trail, newest first.
+    /// The newest `limit` events of the audit trail, newest first. One that cannot be read is told
+    /// in the log and left out; [`Store::verify_audit`] names it.
     pub fn recent(&self, limit: u32) -> Result<Vec<VerificationEvent>, StoreError> {
-        self.read_events("select json from event order by seq desc limit ?1", limit)
+        let sql = "select seq, json from event order by seq desc limit ?1";
+        let (events, unreadable) = self.read_events(sql, limit)?;
+        for (seq, detail) in unreadable {
+            log::warn!("event {seq} of the audit trail cannot be read: {detail}");
+        }
+        Ok(events)
     }
 
-    fn read_events(&self, sql: &str, limit: u32) -> Result<Vec<VerificationEvent>, StoreError> {
+    /// Events of the outbox, which those leave that cannot be read.
+    fn waiting(&mut self, sql: &str, limit: u32) -> Result<Vec<VerificationEvent>, StoreError> {
+        let (events, unreadable) = self.read_events(sql, limit)?;
+        for (seq, detail) in unreadable {
+            let transaction = immediate(&mut self.connection)?;
+            transaction.execute("delete from outbox where seq = ?1", [seq])?;
+            count_dropped(&transaction, 1)?;
+            transaction.commit()?;
+            log::error!("event {seq} cannot be read and is not sent: {detail}");
+        }
+        Ok(events)
+    }
+
+    /// The events of rows with `seq` and `json`, and apart from them the numbers of those that are
+    /// none, each with what is wrong.
+    fn read_events(
+        &self,
+        sql: &str,
+        limit: u32,
+    ) -> Result<(Vec<VerificationEvent>, Unreadable), StoreError> {
         let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map([limit], |row| row.get::<_, String>(0))?;
-        rows.map(|json| {
-            let json = json?;
-            serde_json::from_str(&json).map_err(|e| {
-                StoreError::Broken(format!("an event of the audit trail cannot be read: {e}"))
-            })
-        })
-        .collect()
+        let mut rows = statement.query([limit])?;
+        let (mut events, mut unreadable) = (Vec::new(), Vec::new());
+        while let Some(row) = rows.next()? {
+            let json = row.get_ref(1)?.as_bytes().unwrap_or_default();
+            match serde_json::from_slice(json) {
+                Ok(event) => events.push(event),
+                Err(error) => unreadable.push((row.get(0)?, error.to_string())),
+            }
+        }
+        Ok((events, unreadable))
     }
 }
 
@@ -168,12 +200,16 @@ fn shorten(transaction: &Transaction<'_>, limit: u32) -> rusqlite::Result<u32> {
             "delete from outbox where seq in (select seq from outbox order by seq limit ?1)",
             [excess],
         )?;
-        transaction.execute(
-            "update counter set value = value + ?1 where name = 'outbox_dropped'",
-            [excess],
-        )?;
+        count_dropped(transaction, excess)?;
     }
     Ok(excess)
+}
+
+fn count_dropped(transaction: &Transaction<'_>, events: u32) -> rusqlite::Result<usize> {
+    transaction.execute(
+        "update counter set value = value + ?1 where name = 'outbox_dropped'",
+        [events],
+    )
 }
 
 #[cfg(test)]
@@ -181,6 +217,37 @@ mod tests {
     use super::*;
     use crate::config::StoreSection;
     use crate::event::sample;
+
+    #[test]
+    fn an_event_that_cannot_be_read_holds_up_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let section = StoreSection {
+            path: folder.path().join("doorward.db"),
+            ..StoreSection::default()
+        };
+        let mut store = Store::open(&section, Timestamp::UNIX_EPOCH).unwrap();
+        for number in 1..=4 {
+            store.record(sample(number), true).unwrap();
+        }
+        for spoil in [
+            "update event set json = substr(json, 1, 99) where seq = 2",
+            "update event set json = cast(x'ff' as text) where seq = 4",
+        ] {
+            assert_eq!(store.connection.execute(spoil, []), Ok(1));
+        }
+        let seqs = |events: Vec<VerificationEvent>| -> Vec<u64> {
+            events.iter().map(|event| event.seq).collect()
+        };
+        assert!(store.newest(1).unwrap().is_empty());
+        assert_eq!(store.outbox_dropped().unwrap(), 1);
+        for _ in 0..2 {
+            assert_eq!(seqs(store.pending(10).unwrap()), [1, 3]);
+            assert_eq!(store.outbox_dropped().unwrap(), 2);
+            assert_eq!(store.outbox_len().unwrap(), 2);
+        }
+        assert_eq!(seqs(store.recent(10).unwrap()), [3, 1]);
+        assert_eq!(store.verify_audit().unwrap().lines, 4, "the trail keeps it");
+    }
 
     #[test]
     fn a_full_disk_is_an_error_and_loses_nothing() {

@@ -50,6 +50,13 @@ use seal::Seal;
 /// database anew.
 const BUSY: Duration = Duration::from_secs(10);
 
+/// The same for a writer that has kept us waiting so long, until it has let go: a thread that has ten
+/// events to store must not wait for each.
+const STILL_BUSY: Duration = Duration::from_millis(100);
+
+/// Bytes of the write-ahead log that stay when it begins anew.
+const LOG_LIMIT: u32 = 4 << 20;
+
 /// An open database.
 #[derive(Debug)]
 pub struct Store {
@@ -211,6 +218,7 @@ fn connect(section: &StoreSection) -> Result<(Connection, Seal, Chain), Refusal>
         .map_err(StoreError::from)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     // Nothing plain stays in free pages, and none goes to a temporary file but in a scrub.
     connection.pragma_update(None, "secure_delete", true)?;
@@ -238,7 +246,14 @@ fn connect(section: &StoreSection) -> Result<(Connection, Seal, Chain), Refusal>
 
 /// A transaction that may write from its first statement on.
 fn immediate(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
-    connection.transaction_with_behavior(TransactionBehavior::Immediate)
+    let begun = Transaction::new_unchecked(connection, TransactionBehavior::Immediate);
+    let busy = begun.as_ref().is_err_and(is_busy);
+    connection.busy_timeout(if busy { STILL_BUSY } else { BUSY })?;
+    begun
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
 /// The first fault that SQLite finds in `table`, or in the whole file.
@@ -305,4 +320,39 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::sample;
+
+    #[test]
+    fn a_writer_that_keeps_everybody_waiting_is_waited_for_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("doorward.db");
+        let section = StoreSection {
+            path: path.clone(),
+            ..StoreSection::default()
+        };
+        let mut store = Store::open(&section, Timestamp::UNIX_EPOCH).unwrap();
+        let patience = |store: &Store| {
+            let wait = store
+                .connection
+                .pragma_query_value(None, "busy_timeout", |row| row.get::<_, u32>(0));
+            Duration::from_millis(wait.unwrap().into())
+        };
+        assert_eq!(patience(&store), BUSY);
+        store.connection.busy_timeout(Duration::ZERO).unwrap();
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("begin immediate").unwrap();
+        for _ in 0..2 {
+            let error = store.record(sample(1), true).unwrap_err();
+            assert!(matches!(error, StoreError::Busy), "{error}");
+            assert_eq!(patience(&store), STILL_BUSY);
+        }
+        other.execute_batch("rollback").unwrap();
+        store.record(sample(1), true).unwrap();
+        assert_eq!(patience(&store), BUSY);
+    }
 }

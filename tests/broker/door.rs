@@ -1,7 +1,7 @@
 //! A door without a camera: a store, and a publisher on a thread of its own.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -19,19 +19,37 @@ use crate::support::{event, noon};
 pub const NEEDED: [&str; 3] = ["mosquitto", "mosquitto_sub", "mosquitto_pub"];
 
 /// The store as the daemon lends it to the publisher.
-pub struct Shared(Mutex<Store>);
+pub struct Shared {
+    store: Mutex<Store>,
+    wake: Arc<Notify>,
+    /// Makes the outbox sleep once: 2 before it has given an event, 1 at the next call, which comes
+    /// at once, 0 never.
+    pub sleeps: AtomicU8,
+}
+
+/// Longer than the broker may be silent.
+const SLEEP: Duration = Duration::from_secs(6);
 
 impl Outbox for Shared {
     fn pending(&self, limit: u32) -> anyhow::Result<Vec<VerificationEvent>> {
-        Ok(self.0.lock().unwrap().pending(limit)?)
+        let events = self.store.lock().unwrap().pending(limit)?;
+        let sleeps = self.sleeps.load(Ordering::SeqCst);
+        if sleeps == 1 {
+            self.sleeps.store(0, Ordering::SeqCst);
+            std::thread::sleep(SLEEP);
+        } else if sleeps == 2 && !events.is_empty() {
+            self.sleeps.store(1, Ordering::SeqCst);
+            self.wake.notify_one();
+        }
+        Ok(events)
     }
 
     fn newest(&self, limit: u32) -> anyhow::Result<Vec<VerificationEvent>> {
-        Ok(self.0.lock().unwrap().newest(limit)?)
+        Ok(self.store.lock().unwrap().newest(limit)?)
     }
 
     fn acknowledge(&self, event_ids: &[String]) -> anyhow::Result<()> {
-        Ok(self.0.lock().unwrap().acknowledge(event_ids)?)
+        Ok(self.store.lock().unwrap().acknowledge(event_ids)?)
     }
 }
 
@@ -60,12 +78,16 @@ impl Door {
         let mut config = config(settings);
         config.store.path = folder.path().join("doorward.db");
         let store = Store::open(&config.store, noon()).unwrap();
-        let store = Arc::new(Shared(Mutex::new(store)));
+        let wake = Arc::new(Notify::new());
+        let store = Arc::new(Shared {
+            store: Mutex::new(store),
+            wake: wake.clone(),
+            sleeps: AtomicU8::new(0),
+        });
         let clock = Arc::new(AtomicI64::new(noon().as_millisecond()));
         let now = Arc::clone(&clock);
         let (state, state_receiver) = watch::channel(DeviceState::default());
         let (shutdown, shutdown_receiver) = watch::channel(false);
-        let wake = Arc::new(Notify::new());
         let publisher = Publisher {
             section: config.mqtt,
             device: config.device.id,
@@ -105,14 +127,23 @@ impl Door {
     }
 
     pub fn record_at(&self, event_type: EventType, ts: Timestamp) -> VerificationEvent {
-        let event = event(event_type, ts);
-        let recorded = self.store.0.lock().unwrap().record(event, true).unwrap();
+        self.record_event(event(event_type, ts))
+    }
+
+    pub fn record_event(&self, event: VerificationEvent) -> VerificationEvent {
+        let recorded = self
+            .store
+            .store
+            .lock()
+            .unwrap()
+            .record(event, true)
+            .unwrap();
         self.wake.notify_one();
         recorded.event
     }
 
     pub fn waiting(&self) -> u32 {
-        self.store.0.lock().unwrap().outbox_len().unwrap()
+        self.store.store.lock().unwrap().outbox_len().unwrap()
     }
 
     pub fn wait_until_sent(&self) {

@@ -6,7 +6,7 @@ use super::*;
 use crate::camera::Stop;
 use crate::daemon::EventSink;
 use crate::daemon::events::EventMaker;
-use crate::daemon::service::Words;
+use crate::daemon::service::{Service, Words};
 use crate::event::{LockAction, VerificationEvent};
 use crate::mqtt::DeviceState;
 use crate::setup::ModelArgs;
@@ -56,7 +56,7 @@ fn stage(folder: &std::path::Path, pulse: &str) -> Stage {
         reloading: Mutex::default(),
         words: Mutex::new(Words::default()),
         stop: Stop::new(),
-        panicked: AtomicBool::new(false),
+        panicked: Arc::default(),
     });
     let (sender, words) = mpsc::channel(8);
     let ended = Arc::new(Notify::new());
@@ -108,6 +108,42 @@ fn commands_move_the_door_and_are_events() {
         stage.reasons()[..4],
         ["command", "held", "released", "command"]
     );
+}
+
+#[test]
+fn a_device_that_can_store_nothing_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let stage = stage(folder.path(), LONG);
+    let intruder = rusqlite::Connection::open(folder.path().join("door.db")).unwrap();
+    let service = Service {
+        shared: Arc::clone(&stage.shared),
+        progress: Arc::default(),
+        turns: Arc::default(),
+        broker: None,
+        timeout: Duration::ZERO,
+    };
+    let words = "events cannot be stored";
+    let control = stage.door.control();
+    for (sql, stored, not_stored) in [
+        ("alter table event rename to away", false, 1),
+        ("", false, 2),
+        ("alter table away rename to event", true, 2),
+    ] {
+        intruder.execute_batch(sql).unwrap();
+        assert_eq!(control.open("a test").is_ok(), stored, "{sql}");
+        let state = stage.shared.state.borrow().clone();
+        let word = if stored { "ok" } else { "failed" };
+        assert_eq!(
+            (state.store.as_str(), state.events_not_stored),
+            (word, not_stored)
+        );
+        assert_eq!(
+            service.status().contains(words),
+            !stored,
+            "{}",
+            service.status()
+        );
+    }
 }
 
 #[test]

@@ -1,0 +1,93 @@
+//! What the device says of itself, and when.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+/// How often frames are told about where nothing else has changed.
+const FRAMES: Duration = Duration::from_secs(30);
+
+/// What the retained topic `state` shows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct DeviceState {
+    /// Version of doorward.
+    pub version: String,
+    /// `ok`, `gone` or `starting`.
+    pub camera: String,
+    /// `off`, `shut`, `open` or `held`.
+    pub door: String,
+    /// Subjects in the gallery.
+    pub gallery_size: u32,
+    /// Frames that the pipeline takes per second.
+    pub frames_per_second: f32,
+    /// Frames that were too many for the pipeline since the start.
+    pub frames_dropped: u64,
+    /// Events that left the full outbox unsent since the database was made.
+    pub events_dropped: u64,
+    /// `ok`, or `failed` when the last event could not be stored.
+    pub store: String,
+    /// Events that could not be stored since the start, and were not sent for that.
+    pub events_not_stored: u64,
+    /// Commands that were refused since the start.
+    pub commands_refused: u64,
+}
+
+impl DeviceState {
+    fn without_frames(&self) -> Self {
+        Self {
+            frames_per_second: 0.0,
+            frames_dropped: 0,
+            ..self.clone()
+        }
+    }
+}
+
+/// What a connection has told.
+#[derive(Debug, Default)]
+pub(super) struct Told(Option<(DeviceState, Instant)>);
+
+impl Told {
+    /// Whether `state` is to be told now; then it counts as told.
+    pub(super) fn is_due(&mut self, state: &DeviceState, now: Instant) -> bool {
+        let due = match &self.0 {
+            None => true,
+            Some((told, at)) => {
+                let waited = now.saturating_duration_since(*at) >= FRAMES;
+                state != told && (waited || state.without_frames() != told.without_frames())
+            }
+        };
+        if due {
+            self.0 = Some((state.clone(), now));
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_alone_are_news_twice_a_minute() {
+        let (mut told, begun) = (Told::default(), Instant::now());
+        let state = |rate, camera: &str| DeviceState {
+            frames_per_second: rate,
+            camera: camera.to_owned(),
+            ..DeviceState::default()
+        };
+        let mut check = |second, state, expected| {
+            let now = begun + Duration::from_secs(second);
+            assert_eq!(told.is_due(&state, now), expected, "second {second}");
+        };
+        check(0, state(0.0, "starting"), true);
+        check(1, state(0.0, "starting"), false);
+        check(29, state(5.0, "starting"), false);
+        check(30, state(5.0, "starting"), true);
+        check(31, state(6.0, "ok"), true);
+        check(32, state(7.0, "ok"), false);
+        check(60, state(7.0, "ok"), false);
+        check(61, state(7.0, "ok"), true);
+        check(200, state(7.0, "ok"), false);
+    }
+}
