@@ -114,6 +114,17 @@ fn a_reshape_makes_another_image() {
     b.check(output, 1, 1, 0.031);
 }
 
+/// A program takes the image as pixels, which are in another order than the planes that are reshaped.
+#[test]
+fn a_reshaped_image_is_not_the_pixels() {
+    let (mut b, x) = Builder::new(&[1, 3, 16, 16]);
+    let x = b.reshape(x, 1, &[3, 16, 16], &[12, 8, 8]);
+    let x = b.quantised(x, 0.01, 0);
+    let x = b.conv(x, 4, 3, 1, 1);
+    let output = b.quantised(x, 0.1, 0);
+    b.check_run(output, (1, 0), false, 0.11);
+}
+
 #[test]
 fn bytes_may_be_taken_for_other_numbers() {
     let (mut b, x) = Builder::new(&[1, 3, 6, 6]);
