@@ -1,5 +1,6 @@
 //! Networks that look like integer layers and are not, or not quite: each stays exact.
 
+use tract_onnx::tract_core::ops::math::sin;
 use tract_onnx::tract_core::ops::nn::resize::{CoordTransformer, Interpolator, Nearest, Resize};
 
 use super::*;
@@ -160,4 +161,29 @@ fn a_sigmoid_may_share_its_layer() {
 
     let output = b.wire(mul(), &[x, likely]);
     b.check(output, 1, 2, 1e-4);
+}
+
+/// A reload plans models on a thread of the usual stack, which a deep one must not need up.
+#[test]
+fn a_deep_model_needs_no_deep_stack() {
+    let sines = |quantised: usize| {
+        let (mut b, mut x) = Builder::new(&[1, 3, 4, 4]);
+        for i in 0..3000 {
+            x = if i < quantised && i % 2 == 0 {
+                b.quantised(x, 0.01, 0)
+            } else {
+                b.wire(sin(), &[x])
+            };
+        }
+        b.model.select_output_outlets(&[x]).unwrap();
+        b.model
+    };
+    for (mut model, float) in [(sines(0), 3000), (sines(3000), 1500)] {
+        let small = std::thread::Builder::new().stack_size(1 << 20);
+        let plan = small.spawn(move || {
+            let report = rewrite(&mut model).unwrap();
+            assert_eq!(report.float.len(), float);
+        });
+        plan.unwrap().join().unwrap();
+    }
 }
