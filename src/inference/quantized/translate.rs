@@ -191,11 +191,13 @@ impl Translator<'_> {
             return Ok(bytes);
         }
         let node = self.old.node(outlet.node);
+        // Somebody else may want the node as it was, by its own name.
+        let name = format!("{}.bytes", node.name);
         let made = match quantizer(node) {
             None => None,
-            Some(encoding) => match self.quantized(&node.name, node.inputs[0], encoding)? {
+            Some(encoding) => match self.quantized(&name, node.inputs[0], encoding)? {
                 Some(bytes) => Some(bytes),
-                None => self.border(node, encoding)?,
+                None => self.border(&name, node.inputs[0], encoding)?,
             },
         };
         self.bytes.insert(outlet, made);
@@ -214,24 +216,28 @@ impl Translator<'_> {
         clippy::cast_possible_truncation,
         reason = "scales are f32 in the model"
     )]
-    fn border(&mut self, node: &TypedNode, encoding: Encoding) -> TractResult<Option<Bytes>> {
-        let fact = self.old.outlet_fact(node.inputs[0])?.clone();
+    fn border(
+        &mut self,
+        name: &str,
+        outlet: OutletId,
+        encoding: Encoding,
+    ) -> TractResult<Option<Bytes>> {
+        let fact = self.old.outlet_fact(outlet)?.clone();
         let Some(shape) = image_shape(&fact) else {
             return Ok(None);
         };
-        let mut wire = self.plain(node.inputs[0])?;
-        let name = &node.name;
+        let mut wire = self.plain(outlet)?;
         let steps = encoding.scale.recip() as f32;
         if fact.rank() == 4 && fact.datum_type == f32::datum_type() {
             let op = QuantizeImage {
                 steps,
                 zero: encoding.zero,
             };
-            wire = self.new.wire_node(&**name, op, &[wire])?[0];
+            wire = self.new.wire_node(name, op, &[wire])?[0];
         } else if fact.rank() == 2 {
-            wire =
-                self.new
-                    .wire_node(&**name, quantize_linear_i8(steps, encoding.zero), &[wire])?[0];
+            wire = self
+                .new
+                .wire_node(name, quantize_linear_i8(steps, encoding.zero), &[wire])?[0];
             for axis in 1..3 {
                 let name = format!("{name}.axis_{axis}");
                 wire = self.new.wire_node(name, AxisOp::Add(1), &[wire])?[0];

@@ -136,6 +136,21 @@ fn bytes_may_be_taken_for_other_numbers() {
     b.check(output, 0, 1, 0.051);
 }
 
+/// Quantised values that are also read as the bytes that they are.
+#[test]
+fn bytes_may_have_a_reader_of_their_own() {
+    let (mut b, x) = Builder::new(&[1, 3, 6, 6]);
+    let x = b.quantised(x, 0.01, 0);
+    let x = b.conv(x, 4, 3, 1, 1);
+    let bytes = b.wire(quantize_linear_i8(20.0, 0), &[x]);
+    let pooled = b.max_pool(bytes);
+    let pooled = b.wire(DequantizeLinearF32::new(0.05, 0), &[pooled]);
+    let x = b.wire(DequantizeLinearF32::new(0.05, 0), &[bytes]);
+    let x = b.conv(x, 4, 3, 2, 1);
+    let output = b.wire(add(), &[pooled, x]);
+    b.check(output, 3, 2, 0.2);
+}
+
 #[test]
 fn slopes_along_another_axis_are_not_those_of_the_channels() {
     let (mut b, x) = Builder::new(&[1, 3, 6, 6]);
