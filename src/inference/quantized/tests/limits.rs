@@ -92,6 +92,26 @@ fn a_clip_folded_after_an_enlargement_clips() {
     }
 }
 
+/// A coarse residual brings back into the output's range what a layer that adds it would have cut off.
+#[test]
+fn a_coarse_residual_is_added_by_itself() {
+    for (paired, fused, float) in [(true, 3, 0), (false, 2, 1)] {
+        let (mut b, x) = Builder::new(&[1, 3, 6, 6]);
+        let x = b.quantised(x, 0.01, 0);
+        let [main, other] = [0.13, -0.043].map(|step| [127.0 * step, 0.0, 0.0]);
+        let mut main = b.conv_of(x, &main, &[0.0], 1, 1, 1);
+        if paired {
+            main = b.quantised(main, 0.12, 0);
+        }
+        let other = b.conv_of(x, &other, &[0.0], 1, 1, 1);
+        let other = b.quantised(other, 0.039, 0);
+        let sum = b.wire(add(), &[main, other]);
+        let output = b.quantised(sum, 0.01, 0);
+        // One step of the pair may be rounded the other way.
+        b.check(output, fused, float, 0.13);
+    }
+}
+
 #[test]
 fn a_reshape_makes_another_image() {
     let reshaped = |b: &mut Builder, x| {
