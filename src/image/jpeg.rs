@@ -49,13 +49,33 @@ fn with_tables(bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned([start, &AVI1, rest].concat())
 }
 
-/// Whether the end marker comes after the last scan. A thumbnail in the header has its own end
-/// marker, so the first one says nothing.
+/// Whether the image that begins here has its end marker, by the markers and lengths before it (ITU-T T.81,
+/// annex B). A thumbnail in the header has an end marker of its own, and a phone may put a film behind the
+/// image.
 fn is_whole(bytes: &[u8]) -> bool {
-    let last = |marker: u8| bytes.windows(2).rposition(|w| w == [0xff, marker]);
-    match (last(0xda), last(0xd9)) {
-        (Some(scan), Some(end)) => end > scan,
-        _ => false,
+    let (mut rest, mut scanned) = (bytes.get(2..).unwrap_or_default(), false);
+    loop {
+        // Entropy-coded data is passed over like what a decoder passes over between segments: no marker is
+        // in it but those of restarts.
+        let Some(at) = rest
+            .windows(2)
+            .position(|w| w[0] == 0xff && !matches!(w[1], 0 | 0xff))
+        else {
+            return false;
+        };
+        let marker = rest[at + 1];
+        rest = &rest[at + 2..];
+        match marker {
+            0xd9 => return scanned,
+            0x01 | 0xd0..=0xd8 => continue,
+            0xda => scanned = true,
+            _ => {}
+        }
+        let length = match rest {
+            [high, low, ..] => u16::from_be_bytes([*high, *low]),
+            _ => return false,
+        };
+        rest = rest.get(length.into()..).unwrap_or_default();
     }
 }
 
@@ -102,6 +122,33 @@ mod tests {
         let mut image = RgbImage::default();
         decode_jpeg(&bytes, &mut image).expect("decodes");
         assert!(image.pixels().iter().all(|&v| v.abs_diff(100) <= 2));
+    }
+
+    /// Phones put the film of a moving photograph behind it.
+    #[test]
+    fn what_stands_behind_an_image_is_no_matter() {
+        let mut bytes = encoded(&[100; 64 * 48], 64, 48, ExtendedColorType::L8);
+        let whole = bytes.len();
+        bytes.extend(b"\0\0\0\x18ftypmp42\xff\xda\0\x08film");
+        let mut image = RgbImage::default();
+        decode_jpeg(&bytes, &mut image).expect("decodes");
+        assert!(image.pixels().iter().all(|&v| v.abs_diff(100) <= 1));
+        bytes.drain(whole - 9..whole);
+        let error = decode_jpeg(&bytes, &mut image).expect_err("an image without its end");
+        assert!(error.to_string().contains("truncated"), "{error}");
+    }
+
+    /// A thumbnail's end is not that of the image.
+    #[test]
+    fn an_image_cut_behind_its_thumbnail_is_truncated() {
+        let whole = encoded(&[100; 64 * 48], 64, 48, ExtendedColorType::L8);
+        let length = u16::try_from(whole.len() + 2).expect("a small image");
+        let app = [b"\xff\xe1", &length.to_be_bytes()[..], &whole].concat();
+        let with = [&whole[..2], &app, &whole[2..]].concat();
+        let mut image = RgbImage::default();
+        decode_jpeg(&with, &mut image).expect("decodes");
+        let error = decode_jpeg(&with[..with.len() - 9], &mut image).expect_err("cut");
+        assert!(error.to_string().contains("truncated"), "{error}");
     }
 
     #[test]

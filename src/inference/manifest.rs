@@ -1,9 +1,20 @@
 //! `manifest.toml`: which models there are, what they eat and what their scores mean.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+
+/// Pixels of one side of an input.
+const SIDE: RangeInclusive<usize> = 1..=4096;
+
+/// Components of an embedding.
+const COMPONENTS: RangeInclusive<usize> = 1..=65536;
+
+/// Scores, and shares of faces.
+const SHARE: RangeInclusive<f32> = 0.0..=1.0;
 
 /// A folder's models.
 #[derive(Clone, Debug, Deserialize)]
@@ -100,9 +111,9 @@ pub enum Channels {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputSpec {
-    /// Pixels to the right. For a detector only its usual value.
+    /// Pixels to the right, at most 4096. For a detector only its usual value.
     pub width: usize,
-    /// Pixels down. For a detector only its usual value.
+    /// Pixels down, at most 4096. For a detector only its usual value.
     pub height: usize,
     /// Order of the channels.
     pub channels: Channels,
@@ -116,7 +127,7 @@ pub struct InputSpec {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutputSpec {
-    /// Components of an embedding.
+    /// Components of an embedding, at most 65536.
     pub size: usize,
     /// The network is asked about the face and about its mirror image, and the answers are added.
     #[serde(default)]
@@ -129,7 +140,7 @@ pub struct OutputSpec {
 pub struct DetectionSpec {
     /// Least score of a face, 0..1.
     pub score: f32,
-    /// Overlap (intersection over union) above which the weaker of two boxes goes.
+    /// Overlap (intersection over union) above which the weaker of two boxes goes, 0..1.
     pub nms_iou: f32,
 }
 
@@ -209,16 +220,13 @@ impl ModelSpec {
                     "a detector needs detection = { score = ..., nms_iou = ... }".to_owned(),
                 );
             }
-            Role::Liveness => match self.presentation {
-                Some(PresentationSpec { threshold, .. }) if (0.0..=1.0).contains(&threshold) => {}
-                _ => {
-                    return Err(
-                        "a liveness model needs presentation = { threshold = 0..1, apcer = ..., \
-                         bpcer = ... }"
-                            .to_owned(),
-                    );
-                }
-            },
+            Role::Liveness if self.presentation.is_none() => {
+                return Err(
+                    "a liveness model needs presentation = { threshold = ..., apcer = ..., \
+                     bpcer = ... }"
+                        .to_owned(),
+                );
+            }
             _ => {}
         }
         if self.sha256.len() != 64 || !self.sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -227,24 +235,127 @@ impl ModelSpec {
                 self.sha256
             ));
         }
-        for table in [&self.calibration.cosine, &self.calibration.l1]
-            .into_iter()
-            .flatten()
-        {
-            let pairs = |v: &[f64], ok: fn(f64, f64) -> bool| v.windows(2).all(|w| ok(w[0], w[1]));
-            if table.fmr.len() != table.similarity.len()
-                || table.fmr.len() < 2
-                || !pairs(&table.fmr, |a, b| a > b)
-                || !pairs(&table.similarity, |a, b| a < b)
-                || table.fmr.iter().any(|f| !(*f > 0.0 && *f < 1.0))
-            {
-                return Err(
-                    "a calibration needs two or more falling fmr in 0..1 and as many \
-                            rising similarity"
-                        .to_owned(),
-                );
+        self.check_numbers()
+    }
+
+    /// Whether every number is one that the program can work with: sizes become memory, and the rest takes
+    /// part in comparisons.
+    fn check_numbers(&self) -> Result<(), String> {
+        within("input.width", self.input.width, &SIDE)?;
+        within("input.height", self.input.height, &SIDE)?;
+        finite("input.mean", self.input.mean)?;
+        finite("input.scale", self.input.scale)?;
+        if let Some(output) = self.output {
+            within("output.size", output.size, &COMPONENTS)?;
+        }
+        if let Some(detection) = self.detection {
+            within("detection.score", detection.score, &SHARE)?;
+            within("detection.nms_iou", detection.nms_iou, &SHARE)?;
+        }
+        if let Some(presentation) = self.presentation {
+            within("presentation.threshold", presentation.threshold, &SHARE)?;
+            within("presentation.apcer", presentation.apcer, &SHARE)?;
+            within("presentation.bpcer", presentation.bpcer, &SHARE)?;
+        }
+        if let Some(head) = &self.l1_head {
+            finite("l1_head.weights", head.weights.iter().copied())?;
+            finite("l1_head.bias", [head.bias])?;
+        }
+        let Calibrations { cosine, l1 } = &self.calibration;
+        for (key, table) in [("calibration.cosine", cosine), ("calibration.l1", l1)] {
+            if let Some(table) = table {
+                table.check().map_err(|e| format!("{key}{e}"))?;
             }
         }
         Ok(())
+    }
+}
+
+impl CalibrationTable {
+    fn check(&self) -> Result<(), String> {
+        let pairs = |v: &[f64], ok: fn(f64, f64) -> bool| v.windows(2).all(|w| ok(w[0], w[1]));
+        if self.fmr.len() != self.similarity.len()
+            || self.fmr.len() < 2
+            || !pairs(&self.fmr, |a, b| a > b)
+            || !pairs(&self.similarity, |a, b| a < b)
+            || self.fmr.iter().any(|f| !(*f > 0.0 && *f < 1.0))
+        {
+            return Err(
+                ": a calibration needs two or more falling fmr in 0..1 and as many rising similarity"
+                    .to_owned(),
+            );
+        }
+        finite(".similarity", self.similarity.iter().copied())?;
+        within(".measured_down_to", self.measured_down_to, &(0.0..=1.0))
+    }
+}
+
+fn within<T: PartialOrd + Display>(
+    key: &str,
+    number: T,
+    range: &RangeInclusive<T>,
+) -> Result<(), String> {
+    if range.contains(&number) {
+        return Ok(());
+    }
+    let (least, most) = (range.start(), range.end());
+    Err(format!(
+        "{key} = {number} is out of range: expected {least} to {most}"
+    ))
+}
+
+fn finite<T: Into<f64>>(key: &str, numbers: impl IntoIterator<Item = T>) -> Result<(), String> {
+    match numbers.into_iter().map(T::into).find(|n| !n.is_finite()) {
+        Some(number) => Err(format!("{key} holds {number}: expected finite numbers")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::inference::{ModelError, Models, bundled};
+
+    /// Some of these would take more memory than there is, in the running daemon too.
+    #[test]
+    fn a_number_out_of_its_range_is_refused_by_name() {
+        let table = [
+            ("size = 512", "size = 0", "output.size = 0"),
+            ("size = 512", "size = 9223372036854775807", "1 to 65536"),
+            ("width = 320", "width = 0", "input.width = 0"),
+            ("width = 320", "width = 4611686018427387904", "1 to 4096"),
+            ("height = 256", "height = 4097", "input.height = 4097"),
+            ("mean = [0.0,", "mean = [nan,", "input.mean holds NaN"),
+            ("scale = [1.0,", "scale = [1e39,", "input.scale holds inf"),
+            ("score = 0.7", "score = nan", "detection.score = NaN"),
+            ("nms_iou = 0.3", "nms_iou = -1.0", "expected 0 to 1"),
+            ("threshold = 0.4130", "threshold = 1.1", "expected 0 to 1"),
+            ("apcer = 0.2609", "apcer = inf", "presentation.apcer = inf"),
+            (
+                "0.0863,",
+                "-inf,",
+                "calibration.cosine.similarity holds -inf",
+            ),
+            ("0.0863,", "0.9,", "calibration.cosine: a calibration needs"),
+            (
+                "measured_down_to = 1e-05",
+                "measured_down_to = nan",
+                "calibration.cosine.measured_down_to = NaN",
+            ),
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("manifest.toml");
+        for (from, to, expected) in table {
+            assert!(bundled::MANIFEST.contains(from), "{from}");
+            std::fs::write(&path, bundled::MANIFEST.replacen(from, to, 1)).unwrap();
+            let Err(error) = Models::open(folder.path(), "manifest.toml".as_ref()) else {
+                panic!("{to} is taken");
+            };
+            assert!(matches!(error, ModelError::Manifest { .. }));
+            let words = error.to_string();
+            assert!(
+                words.contains(&path.display().to_string()) && words.contains(expected),
+                "{words} should say {expected}"
+            );
+        }
     }
 }

@@ -23,6 +23,9 @@ pub const LANES: usize = 16;
 /// Bits below one output step in the 16-bit stage.
 const FRACTION: i32 = 5;
 
+/// Least number of output steps at which a sum saturates when no slope is above one.
+const SATURATED: f64 = 512.0;
+
 /// Magnitude below which a sum can be shifted as far to the left as any is.
 const MOST: f64 = (1 << 24) as f64;
 
@@ -76,7 +79,7 @@ impl Epilogue<'_> {
     /// Whether integers can express it for sums of `products` products of bytes: every number in
     /// its range, and no sum so large that an instruction set without saturating shifts would lose
     /// it. What a network has learnt fits, but for a slope now and then, which is brought into the range
-    /// when the network is quantised.
+    /// when the network is quantised. A residual has to leave a sum that saturates where it is clipped.
     pub fn fits(&self, products: usize) -> bool {
         let fine = |(scale, &bias): (&f64, &i32)| {
             let most = if *scale < COARSE { WIDEST } else { MOST };
@@ -88,7 +91,29 @@ impl Epilogue<'_> {
                 .unwrap_or_default()
                 .iter()
                 .all(|s| s.abs() <= 2.0)
-            && self.residual.is_none_or(|r| (0.0..4.0).contains(&r.scale))
+            && self
+                .residual
+                .is_none_or(|r| (0.0..4.0).contains(&r.scale) && self.clips(r))
+    }
+
+    /// Whether sums that saturate are clipped whatever is added to them.
+    fn clips(&self, residual: Residual) -> bool {
+        let of = |byte: i8| residual.scale * (f64::from(byte) - f64::from(residual.zero_point));
+        let (least, most) = (of(i8::MIN), of(i8::MAX));
+        let zero = f64::from(self.zero_point);
+        let (low, high) = self.range;
+        let beyond = |end: f64| {
+            if end < 0.0 {
+                end + most + zero <= f64::from(low)
+            } else {
+                end + least + zero >= f64::from(high)
+            }
+        };
+        let slopes = self.slope.unwrap_or(&[1.0]).iter().copied();
+        slopes.map(f64::from).all(|slope| {
+            let end = SATURATED / slope.abs().max(1.0);
+            beyond(end) && (slope == 0.0 || beyond(-end * slope))
+        })
     }
 }
 
@@ -321,6 +346,78 @@ mod tests {
             let sum = (steps / scale).clamp(-2e6, 2e6);
             #[expect(clippy::cast_possible_truncation, reason = "clamped")]
             check(scale, slope, zero_point, sum as i32);
+        }
+    }
+
+    /// A residual of that scale, at its least, is added to sums of up to 1500 steps.
+    fn check_residual(ratio: f64, slope: Option<f32>, fits: bool) {
+        let slope = slope.map(|s| [s]);
+        let epilogue = Epilogue {
+            bias: &[0],
+            scale: &[1.0001 / 32.0 / slope.map_or(1.0, |[s]| f64::from(s))],
+            slope: slope.as_ref().map(<[f32; 1]>::as_slice),
+            zero_point: 0,
+            range: (-128, 127),
+            residual: Some(Residual {
+                scale: ratio,
+                zero_point: 0,
+            }),
+        };
+        assert_eq!(epilogue.fits(1), fits, "{ratio}, {slope:?}");
+        let requant = Requant::new(&epilogue);
+        let exact = (0..48_000).all(|sum| {
+            let real = f64::from(sum) * epilogue.scale[0] - 128.0 * ratio;
+            let got = f64::from(requant.apply(0, sum, -128));
+            (got - real.clamp(-128.0, 127.0)).abs() < 0.5 + 1.0 / 8.0
+        });
+        assert_eq!(exact, fits, "{ratio}, {slope:?}");
+    }
+
+    #[test]
+    fn a_residual_takes_no_saturated_sum_back() {
+        for (ratio, slope, fits) in [
+            (3.9, None, false),
+            (3.5, None, false),
+            (3.1, None, false),
+            (3.0, None, true),
+            (1.0, None, true),
+            (1.9, Some(2.0), false),
+            (1.0, Some(2.0), true),
+        ] {
+            check_residual(ratio, slope, fits);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_result_with_a_residual_is_the_real_number_rounded(
+            magnitude in -20.0..0.9f64,
+            slope in proptest::option::of(-2.0..2.0f32),
+            zero_point: i8,
+            byte: i8,
+            zero: i8,
+            ratio in 0.0..4.0f64,
+            steps in -5000.0..5000.0f64,
+        ) {
+            let scale = magnitude.exp2();
+            let slope = slope.map(|s| [s]);
+            let epilogue = Epilogue {
+                bias: &[0],
+                scale: &[scale],
+                slope: slope.as_ref().map(<[f32; 1]>::as_slice),
+                zero_point,
+                range: (-128, 127),
+                residual: Some(Residual { scale: ratio, zero_point: zero }),
+            };
+            proptest::prop_assume!(epilogue.fits(1));
+            #[expect(clippy::cast_possible_truncation, reason = "clamped")]
+            let sum = (steps / scale).clamp(-2e6, 2e6) as i32;
+            let factor = slope.filter(|_| sum < 0).map_or(1.0, |[s]| f64::from(s));
+            let added = (f64::from(byte) - f64::from(zero)) * ratio;
+            let real = f64::from(sum) * scale * factor + added + f64::from(zero_point);
+            let got = f64::from(Requant::new(&epilogue).apply(0, sum, byte));
+            let error = (got - real.clamp(-128.0, 127.0)).abs();
+            proptest::prop_assert!(error < 0.5 + 1.0 / 8.0, "{} became {}", real, got);
         }
     }
 

@@ -69,8 +69,11 @@ impl Translator<'_> {
                 encoding,
             );
         }
-        if let Some(layer) = pattern::layer(self.old, outlet)? {
-            return self.layer(name, &layer, encoding);
+        // What a layer cannot add may still be added by itself.
+        if let Some(layer) = pattern::layer(self.old, outlet)?
+            && let Some(bytes) = self.layer(name, &layer, encoding)?
+        {
+            return Ok(Some(bytes));
         }
         if let Some([a, b]) = operands::<Add>(node) {
             return self.sum(name, a, b, encoding);

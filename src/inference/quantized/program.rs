@@ -260,7 +260,8 @@ impl Plan {
         Ok(Some(Value::Reals(range)))
     }
 
-    /// What a change of layout to `shape` makes of `input`: all but moves keep the order of the values.
+    /// What a change of layout to `shape` makes of `input`: all but moves keep the order of the values. The
+    /// image is put in its place with the channels last, as no change of layout expects it.
     fn reordered(&mut self, op: &AxisOp, input: &Value, shape: &ShapeFact) -> Option<Value> {
         match (op, input) {
             (AxisOp::Move(3, 1), Value::Reals(pixels))
@@ -273,7 +274,7 @@ impl Plan {
                     .push(Step::Planes(channels, pixels.clone(), range.clone()));
                 Some(Value::Reals(range))
             }
-            (AxisOp::Move(..), _) => None,
+            (AxisOp::Move(..), _) | (_, Value::Image) => None,
             (_, input) => Some(input.clone()),
         }
     }

@@ -169,8 +169,20 @@ impl Builder {
     }
 
     /// Runs the model as it is and rewritten: the greatest difference must stay below
-    /// `tolerance`, `fused` operations run in integers and `float` do not.
-    fn check(mut self, output: OutletId, fused: usize, float: usize, tolerance: f32) {
+    /// `tolerance`, `fused` operations run in integers and `float` do not. Without the latter there is a
+    /// program.
+    fn check(self, output: OutletId, fused: usize, float: usize, tolerance: f32) {
+        self.check_run(output, (fused, float), float == 0, tolerance);
+    }
+
+    /// The same, with a program or without.
+    fn check_run(
+        mut self,
+        output: OutletId,
+        (fused, float): (usize, usize),
+        alone: bool,
+        tolerance: f32,
+    ) {
         self.model.select_output_outlets(&[output]).unwrap();
         let fact = self
             .model
@@ -198,7 +210,7 @@ impl Builder {
             "{report:?}"
         );
         let program = Program::of(&rewritten.clone().into_decluttered().unwrap()).unwrap();
-        assert_eq!(program.is_some(), float == 0, "a program");
+        assert_eq!(program.is_some(), alone, "a program");
         let (expected, got) = (run(self.model), run(rewritten));
         assert_eq!(expected.shape(), got.shape());
         if let Some(mut program) = program {

@@ -35,30 +35,69 @@ pub(super) struct Translator<'a> {
     pub(super) report: Report,
 }
 
-/// The rewritten form of `model` and what became of it.
+/// Stack for each node of a model. A translation goes down as deep as the model is long.
+const STACK: usize = 32 << 10;
+
+/// The rewritten form of `model` and what became of it. It takes no more of the caller's stack for a deep
+/// model than for a small one.
 pub(super) fn translate(model: &TypedModel, kernels: Kernels) -> TractResult<(TypedModel, Report)> {
-    let mut translator = Translator {
-        old: model,
-        new: TypedModel::default(),
-        kernels,
-        plain: HashMap::new(),
-        bytes: HashMap::new(),
-        report: Report::default(),
-    };
-    translator.new.symbols = model.symbols.clone();
-    for &input in model.input_outlets()? {
-        translator.plain(input)?;
+    if model.nodes().iter().all(|node| quantizer(node).is_none()) {
+        let mut report = Report::default();
+        for id in model.eval_order()? {
+            let node = model.node(id);
+            if computes(model, node)? {
+                report.float.push(node.name.clone());
+            }
+        }
+        return Ok((model.clone(), report));
     }
-    let mut outputs = Vec::new();
-    for &output in model.output_outlets()? {
-        let wire = translator.plain(output)?;
-        outputs.push(wire);
-        if let Some(label) = model.outlet_label(output) {
-            translator.new.set_outlet_label(wire, label.to_owned())?;
+    let thread = std::thread::Builder::new()
+        .name("translate".to_owned())
+        .stack_size((model.nodes().len() + 32) * STACK);
+    std::thread::scope(|scope| {
+        let translation = thread.spawn_scoped(scope, || Translator::of(model, kernels).finish())?;
+        translation
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Whether `node` does arithmetic: it is no input, constant, change of layout or conversion at the border.
+fn computes(model: &TypedModel, node: &TypedNode) -> TractResult<bool> {
+    let given = node.op_is::<TypedSource>() || node.outputs.iter().all(|o| o.fact.konst.is_some());
+    let border = quantizer(node).is_some() || dequantizer(model, node)?.is_some();
+    Ok(!given && !border && !node.op_is::<AxisOp>())
+}
+
+impl<'a> Translator<'a> {
+    fn of(model: &'a TypedModel, kernels: Kernels) -> Self {
+        let mut new = TypedModel::default();
+        new.symbols = model.symbols.clone();
+        Self {
+            old: model,
+            new,
+            kernels,
+            plain: HashMap::new(),
+            bytes: HashMap::new(),
+            report: Report::default(),
         }
     }
-    translator.new.select_output_outlets(&outputs)?;
-    Ok((translator.new, translator.report))
+
+    fn finish(mut self) -> TractResult<(TypedModel, Report)> {
+        for &input in self.old.input_outlets()? {
+            self.plain(input)?;
+        }
+        let mut outputs = Vec::new();
+        for &output in self.old.output_outlets()? {
+            let wire = self.plain(output)?;
+            outputs.push(wire);
+            if let Some(label) = self.old.outlet_label(output) {
+                self.new.set_outlet_label(wire, label.to_owned())?;
+            }
+        }
+        self.new.select_output_outlets(&outputs)?;
+        Ok((self.new, self.report))
+    }
 }
 
 impl Translator<'_> {
@@ -90,8 +129,7 @@ impl Translator<'_> {
                 .iter()
                 .map(|&i| self.plain(i))
                 .collect::<TractResult<TVec<_>>>()?;
-            let border = quantizer(node).is_some() || dequantizer(self.old, node)?.is_some();
-            if !border && !node.op_is::<AxisOp>() {
+            if computes(self.old, node)? {
                 self.report.float.push(node.name.clone());
             }
             self.new.wire_node(&*node.name, node.op.clone(), &inputs)?
@@ -153,11 +191,13 @@ impl Translator<'_> {
             return Ok(bytes);
         }
         let node = self.old.node(outlet.node);
+        // Somebody else may want the node as it was, by its own name.
+        let name = format!("{}.bytes", node.name);
         let made = match quantizer(node) {
             None => None,
-            Some(encoding) => match self.quantized(&node.name, node.inputs[0], encoding)? {
+            Some(encoding) => match self.quantized(&name, node.inputs[0], encoding)? {
                 Some(bytes) => Some(bytes),
-                None => self.border(node, encoding)?,
+                None => self.border(&name, node.inputs[0], encoding)?,
             },
         };
         self.bytes.insert(outlet, made);
@@ -176,24 +216,28 @@ impl Translator<'_> {
         clippy::cast_possible_truncation,
         reason = "scales are f32 in the model"
     )]
-    fn border(&mut self, node: &TypedNode, encoding: Encoding) -> TractResult<Option<Bytes>> {
-        let fact = self.old.outlet_fact(node.inputs[0])?.clone();
+    fn border(
+        &mut self,
+        name: &str,
+        outlet: OutletId,
+        encoding: Encoding,
+    ) -> TractResult<Option<Bytes>> {
+        let fact = self.old.outlet_fact(outlet)?.clone();
         let Some(shape) = image_shape(&fact) else {
             return Ok(None);
         };
-        let mut wire = self.plain(node.inputs[0])?;
-        let name = &node.name;
+        let mut wire = self.plain(outlet)?;
         let steps = encoding.scale.recip() as f32;
         if fact.rank() == 4 && fact.datum_type == f32::datum_type() {
             let op = QuantizeImage {
                 steps,
                 zero: encoding.zero,
             };
-            wire = self.new.wire_node(&**name, op, &[wire])?[0];
+            wire = self.new.wire_node(name, op, &[wire])?[0];
         } else if fact.rank() == 2 {
-            wire =
-                self.new
-                    .wire_node(&**name, quantize_linear_i8(steps, encoding.zero), &[wire])?[0];
+            wire = self
+                .new
+                .wire_node(name, quantize_linear_i8(steps, encoding.zero), &[wire])?[0];
             for axis in 1..3 {
                 let name = format!("{name}.axis_{axis}");
                 wire = self.new.wire_node(name, AxisOp::Add(1), &[wire])?[0];

@@ -1,5 +1,6 @@
 //! Networks that look like integer layers and are not, or not quite: each stays exact.
 
+use tract_onnx::tract_core::ops::math::sin;
 use tract_onnx::tract_core::ops::nn::resize::{CoordTransformer, Interpolator, Nearest, Resize};
 
 use super::*;
@@ -91,6 +92,26 @@ fn a_clip_folded_after_an_enlargement_clips() {
     }
 }
 
+/// A coarse residual brings back into the output's range what a layer that adds it would have cut off.
+#[test]
+fn a_coarse_residual_is_added_by_itself() {
+    for (paired, fused, float) in [(true, 3, 0), (false, 2, 1)] {
+        let (mut b, x) = Builder::new(&[1, 3, 6, 6]);
+        let x = b.quantised(x, 0.01, 0);
+        let [main, other] = [0.13, -0.043].map(|step| [127.0 * step, 0.0, 0.0]);
+        let mut main = b.conv_of(x, &main, &[0.0], 1, 1, 1);
+        if paired {
+            main = b.quantised(main, 0.12, 0);
+        }
+        let other = b.conv_of(x, &other, &[0.0], 1, 1, 1);
+        let other = b.quantised(other, 0.039, 0);
+        let sum = b.wire(add(), &[main, other]);
+        let output = b.quantised(sum, 0.01, 0);
+        // One step of the pair may be rounded the other way.
+        b.check(output, fused, float, 0.13);
+    }
+}
+
 #[test]
 fn a_reshape_makes_another_image() {
     let reshaped = |b: &mut Builder, x| {
@@ -114,6 +135,17 @@ fn a_reshape_makes_another_image() {
     b.check(output, 1, 1, 0.031);
 }
 
+/// A program takes the image as pixels, which are in another order than the planes that are reshaped.
+#[test]
+fn a_reshaped_image_is_not_the_pixels() {
+    let (mut b, x) = Builder::new(&[1, 3, 16, 16]);
+    let x = b.reshape(x, 1, &[3, 16, 16], &[12, 8, 8]);
+    let x = b.quantised(x, 0.01, 0);
+    let x = b.conv(x, 4, 3, 1, 1);
+    let output = b.quantised(x, 0.1, 0);
+    b.check_run(output, (1, 0), false, 0.11);
+}
+
 #[test]
 fn bytes_may_be_taken_for_other_numbers() {
     let (mut b, x) = Builder::new(&[1, 3, 6, 6]);
@@ -122,6 +154,21 @@ fn bytes_may_be_taken_for_other_numbers() {
     let x = b.conv(x, 4, 3, 1, 1);
     let output = b.quantised(x, 0.05, 0);
     b.check(output, 0, 1, 0.051);
+}
+
+/// Quantised values that are also read as the bytes that they are.
+#[test]
+fn bytes_may_have_a_reader_of_their_own() {
+    let (mut b, x) = Builder::new(&[1, 3, 6, 6]);
+    let x = b.quantised(x, 0.01, 0);
+    let x = b.conv(x, 4, 3, 1, 1);
+    let bytes = b.wire(quantize_linear_i8(20.0, 0), &[x]);
+    let pooled = b.max_pool(bytes);
+    let pooled = b.wire(DequantizeLinearF32::new(0.05, 0), &[pooled]);
+    let x = b.wire(DequantizeLinearF32::new(0.05, 0), &[bytes]);
+    let x = b.conv(x, 4, 3, 2, 1);
+    let output = b.wire(add(), &[pooled, x]);
+    b.check(output, 3, 2, 0.2);
 }
 
 #[test]
@@ -149,4 +196,29 @@ fn a_sigmoid_may_share_its_layer() {
 
     let output = b.wire(mul(), &[x, likely]);
     b.check(output, 1, 2, 1e-4);
+}
+
+/// A reload plans models on a thread of the usual stack, which a deep one must not need up.
+#[test]
+fn a_deep_model_needs_no_deep_stack() {
+    let sines = |quantised: usize| {
+        let (mut b, mut x) = Builder::new(&[1, 3, 4, 4]);
+        for i in 0..3000 {
+            x = if i < quantised && i % 2 == 0 {
+                b.quantised(x, 0.01, 0)
+            } else {
+                b.wire(sin(), &[x])
+            };
+        }
+        b.model.select_output_outlets(&[x]).unwrap();
+        b.model
+    };
+    for (mut model, float) in [(sines(0), 3000), (sines(3000), 1500)] {
+        let small = std::thread::Builder::new().stack_size(1 << 20);
+        let plan = small.spawn(move || {
+            let report = rewrite(&mut model).unwrap();
+            assert_eq!(report.float.len(), float);
+        });
+        plan.unwrap().join().unwrap();
+    }
 }
