@@ -71,11 +71,13 @@ fn computes(model: &TypedModel, node: &TypedNode) -> TractResult<bool> {
 
 impl<'a> Translator<'a> {
     fn of(model: &'a TypedModel, kernels: Kernels) -> Self {
-        let mut new = TypedModel::default();
-        new.symbols = model.symbols.clone();
+        let symbols = model.symbols.clone();
         Self {
             old: model,
-            new,
+            new: TypedModel {
+                symbols,
+                ..TypedModel::default()
+            },
             kernels,
             plain: HashMap::new(),
             bytes: HashMap::new(),
