@@ -14,8 +14,11 @@
 //! `bias` carries the half that makes the shift of step 2 round, `offset` the zero point of the
 //! output and the half for step 6. After step 3 a unit of `v` is 1/32 of an output step: the two
 //! roundings cost less than 1/500 of the noise that rounding to eight bits makes anyway. Sums keep
-//! their value up to 512 output steps before a slope below one is applied to them, and up to 256
-//! before one of two, which is as far as any output reaches.
+//! their value up to 512 output steps, and up to 256 before a slope of two. Without a slope below one
+//! that is as far as any output reaches. With one a sum further below is taken for the last that is
+//! kept, and its output comes out too near to zero where the end of the output on that side is more
+//! than 512 times the slope away. What a layer could ever sum reaches there in every network with
+//! learnt slopes, so that it is no reason to refuse one; what a layer does sum hardly does.
 
 /// Output channels that one vector step covers; per-channel tables are padded to a multiple of it.
 pub const LANES: usize = 16;
