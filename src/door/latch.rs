@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// An alarm is over when the contact has said shut for so long: one that chatters gives one alarm.
+const SETTLED: Duration = Duration::from_secs(2);
+
 /// What the latch goes by.
 #[derive(Clone, Copy, Debug)]
 pub struct LatchRules {
@@ -47,6 +50,8 @@ pub struct Latch {
     /// Since when the contact says open; none before it has said anything else.
     standing_open: Option<Duration>,
     alarm: Option<Alarm>,
+    /// Since when the contact has said shut during an alarm.
+    calm_since: Option<Duration>,
 }
 
 impl Latch {
@@ -59,6 +64,7 @@ impl Latch {
             excused_until: Duration::ZERO,
             standing_open: None,
             alarm: None,
+            calm_since: None,
         }
     }
 
@@ -106,11 +112,18 @@ impl Latch {
     pub fn contact(&mut self, open: bool, now: Duration) -> Option<Alarm> {
         if !open {
             self.standing_open = None;
-            return self.alarm.take().map(|_| Alarm::ShutAgain);
+            self.alarm?;
+            let since = *self.calm_since.get_or_insert(now);
+            if now.saturating_sub(since) < SETTLED {
+                return None;
+            }
+            (self.alarm, self.calm_since) = (None, None);
+            return Some(Alarm::ShutAgain);
         }
+        self.calm_since = None;
         let Some(since) = self.standing_open else {
             self.standing_open = Some(now);
-            if now < self.excused_until {
+            if now < self.excused_until || self.alarm.is_some() {
                 return None;
             }
             self.alarm = Some(Alarm::Forced);
@@ -183,23 +196,32 @@ mod tests {
         assert_eq!(say(true, 12), None, "said once");
         assert_eq!(say(true, 41), Some(HeldOpen));
         assert_eq!(say(true, 80), None);
-        assert_eq!(say(false, 81), Some(ShutAgain));
+        assert_eq!(say(false, 81), None);
+        assert_eq!(say(false, 83), Some(ShutAgain));
         latch.open(at(0), at(100)).expect("fresh");
         for (open, second, expected) in [
             (false, 101, None),
             (true, 103, None),
             (true, 132, None),
             (true, 133, Some(HeldOpen)),
-            (false, 134, Some(ShutAgain)),
-            (true, 135, Some(Forced)),
+            (false, 134, None),
+            (false, 136, Some(ShutAgain)),
+            (true, 137, Some(Forced)),
         ] {
             assert_eq!(latch.contact(open, at(second)), expected, "{second}");
         }
         // Whoever pulls at the door after it was held in the middle of a pulse.
         latch.open(at(0), at(200)).expect("fresh");
         latch.hold(true, at(201));
+        assert_eq!(latch.contact(false, at(198)), None);
         assert_eq!(latch.contact(false, at(201)), Some(ShutAgain));
         assert_eq!(latch.contact(true, at(202)), Some(Forced));
+        // A loose wire, for ten minutes.
+        let polls = (0u64..).map(|i| (i % 3 == 0, Duration::from_millis(210_000 + i * 50)));
+        let alarms = polls
+            .take(12_000)
+            .filter_map(|(open, now)| latch.contact(open, now));
+        assert_eq!(alarms.count(), 0, "it is the same alarm all the time");
         // A door that is found open at the start was opened without a decision of ours.
         assert_eq!(Latch::new(RULES, false).contact(true, at(0)), Some(Forced));
     }
