@@ -108,11 +108,26 @@ fn measured(quality: &Quality) -> String {
     )
 }
 
-/// Whether the templates show one person.
+/// The templates of `subject` that are to be kept. With `force` nothing is asked of them.
 ///
 /// # Errors
-/// [`EnrolmentError::TwoPeople`].
-pub fn one_person(templates: &[Template], gallery: &Gallery) -> Result<(), EnrolmentError> {
+/// [`EnrolmentError::TwoPeople`], [`EnrolmentError::Known`] and [`EnrolmentError::Unlike`].
+pub fn templates(
+    embeddings: &[Embedding],
+    subject: &str,
+    gallery: &Gallery,
+    force: bool,
+) -> Result<Vec<Template>, EnrolmentError> {
+    let template = |embedding| Template::new(embedding, gallery.model_id().clone());
+    let templates: Vec<_> = embeddings.iter().map(template).collect();
+    if !force {
+        show_one_person(&templates, gallery)?;
+        belong_to(&templates, subject, gallery)?;
+    }
+    Ok(templates)
+}
+
+fn show_one_person(templates: &[Template], gallery: &Gallery) -> Result<(), EnrolmentError> {
     let Some((first, rest)) = templates.split_first() else {
         return Ok(());
     };
@@ -130,10 +145,7 @@ pub fn one_person(templates: &[Template], gallery: &Gallery) -> Result<(), Enrol
 }
 
 /// Whether the templates are `subject`'s, as far as that is known, and nobody else's.
-///
-/// # Errors
-/// [`EnrolmentError::Known`] and [`EnrolmentError::Unlike`].
-pub fn belong_to(
+fn belong_to(
     templates: &[Template],
     subject: &str,
     gallery: &Gallery,

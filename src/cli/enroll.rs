@@ -10,9 +10,8 @@ use serde_json::json;
 
 use super::photos::only_face_of;
 use super::{Context, progress};
-use crate::enrolment::{BestFaces, EnrolmentError, belong_to, good_enough, one_person};
+use crate::enrolment::{BestFaces, EnrolmentError, good_enough, templates};
 use crate::face::{Embedding, FaceExtractor, QualityLimits};
-use crate::gallery::Template;
 use crate::image::{RgbImage, decode};
 use crate::store::SubjectName;
 
@@ -44,21 +43,15 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let setup = &context.setup;
     let (mut extractor, id) = setup.extractor()?;
     let mut store = context.store()?;
-    let mut gallery = setup.gallery(extractor.embedder(), id.clone())?;
+    let mut gallery = setup.gallery(extractor.embedder(), id)?;
     store.load(&mut gallery)?;
     let embeddings = if args.camera {
         from_camera(args, context, &mut extractor)?
     } else {
         from_photos(args, &setup.limits(), &mut extractor)?
     };
-    let templates: Vec<_> = embeddings
-        .iter()
-        .map(|e| Template::new(e, id.clone()))
-        .collect();
-    if !args.force {
-        one_person(&templates, &gallery).map_err(|error| not_alike(error, args))?;
-        belong_to(&templates, subject.as_str(), &gallery).map_err(in_the_way)?;
-    }
+    let templates = templates(&embeddings, subject.as_str(), &gallery, args.force)
+        .map_err(|error| with_advice(error, args))?;
     let source = if args.camera { "camera" } else { "photo" };
     let enrolled = store.enrol(&subject, &templates, source, Timestamp::now())?;
     context.answer(
@@ -136,27 +129,22 @@ fn from_camera(
     Ok(faces.best()?)
 }
 
-/// Says what to do about what the gallery holds already.
-fn in_the_way(error: EnrolmentError) -> anyhow::Error {
-    match error {
+/// Says what to do, and which pictures do not show one person.
+fn with_advice(error: EnrolmentError, args: &Args) -> anyhow::Error {
+    match &error {
         EnrolmentError::Known { .. } => {
             anyhow!("{error}; remove that entry, or use --force if they are two people")
         }
         EnrolmentError::Unlike { .. } => {
             anyhow!("{error}; take another name, or use --force if it is the same person")
         }
+        EnrolmentError::TwoPeople { other, .. } => {
+            let which = match (args.photos.first(), args.photos.get(*other)) {
+                (Some(a), Some(b)) => format!("{} and {}: ", a.display(), b.display()),
+                _ => String::new(),
+            };
+            anyhow!("{which}{error}; use other pictures, or --force")
+        }
         _ => error.into(),
     }
-}
-
-/// Names the pictures that do not show one person.
-fn not_alike(error: EnrolmentError, args: &Args) -> anyhow::Error {
-    let EnrolmentError::TwoPeople { other, .. } = &error else {
-        return error.into();
-    };
-    let which = match (args.photos.first(), args.photos.get(*other)) {
-        (Some(a), Some(b)) => format!("{} and {}: ", a.display(), b.display()),
-        _ => String::new(),
-    };
-    anyhow!("{which}{error}; use other pictures, or --force")
 }

@@ -13,9 +13,8 @@ use super::reload::{Load, reload};
 use super::wishes::{Unfulfilled, Wishes};
 use super::{Shared, lock};
 use crate::command::Action;
-use crate::enrolment::{BestFaces, EnrolmentError, belong_to, good_enough, one_person};
+use crate::enrolment::{BestFaces, EnrolmentError, good_enough, templates};
 use crate::face::{Embedding, FaceExtractor, QualityLimits};
-use crate::gallery::Template;
 use crate::image::{decode_photo, encode_jpeg};
 use crate::store::{NameError, Store, StoreError, SubjectName};
 
@@ -136,9 +135,7 @@ impl Executor {
         let setup = Arc::clone(&lock(&self.shared.setup));
         let limits = setup.limits();
         let (mut extractor, id) = setup.extractor().map_err(broken)?;
-        let mut gallery = setup
-            .gallery(extractor.embedder(), id.clone())
-            .map_err(broken)?;
+        let mut gallery = setup.gallery(extractor.embedder(), id).map_err(broken)?;
         lock(&self.shared.store).load(&mut gallery)?;
         let (source, embeddings) = match photo {
             Some(bytes) => (
@@ -147,12 +144,7 @@ impl Executor {
             ),
             None => ("camera", self.camera_embeddings(limits, &mut extractor)?),
         };
-        let new: Vec<_> = embeddings
-            .iter()
-            .map(|e| Template::new(e, id.clone()))
-            .collect();
-        one_person(&new, &gallery)?;
-        belong_to(&new, subject.as_str(), &gallery)?;
+        let new = templates(&embeddings, subject.as_str(), &gallery, false)?;
         let enrolled = lock(&self.shared.store).enrol(&subject, &new, source, Timestamp::now())?;
         Ok(done(
             format!("{subject}: {} templates", enrolled.templates),
