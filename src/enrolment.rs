@@ -132,7 +132,7 @@ fn show_one_person(templates: &[Template], gallery: &Gallery) -> Result<(), Enro
         return Ok(());
     };
     for (i, other) in rest.iter().enumerate() {
-        let (similarity, threshold) = gallery.verify(first, other)?;
+        let (similarity, threshold) = gallery.compare(first, other)?;
         if similarity < threshold {
             return Err(EnrolmentError::TwoPeople {
                 other: i + 1,
@@ -159,7 +159,7 @@ fn belong_to(
                 threshold: found.threshold,
             });
         }
-        let own = gallery.compare(template, subject)?;
+        let own = gallery.verify(template, subject)?;
         if let Some(unlike) = own.filter(|own| !own.is_accepted()) {
             return Err(EnrolmentError::Unlike {
                 subject: subject.to_owned(),

@@ -308,7 +308,7 @@ impl Pipeline {
             let turning = self.turning.iter().find(|(visit, _)| *visit == track);
             let turning = turning.map(|(_, subject)| subject);
             if let Some(subject) = turning.or(self.claimed.as_ref()) {
-                face.verification = self.gallery.compare(&self.probe, subject)?;
+                face.verification = self.gallery.verify(&self.probe, subject)?;
             }
             timings.search += watch.lap();
             face.presentation = self.judge_presentation(&face)?;

@@ -28,7 +28,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         ))
     };
     let (first, second) = (template(&args.first)?, template(&args.second)?);
-    let (similarity, threshold) = gallery.verify(&first, &second)?;
+    let (similarity, threshold) = gallery.compare(&first, &second)?;
     let same = similarity >= threshold;
     context.answer(
         &json!({ "similarity": similarity, "threshold": threshold, "match": same }),

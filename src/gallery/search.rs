@@ -175,11 +175,7 @@ impl Gallery {
     pub fn search(&self, probe: &Template) -> Result<Match, ModelMismatch> {
         self.check(probe)?;
         let mut turning = self.turning.borrow_mut();
-        let probe = match &self.turn {
-            Some(turn) => turn.turn(probe, &mut turning),
-            None => probe,
-        };
-        let probe = Vector::from(probe);
+        let probe = self.turned(probe, &mut turning);
         let mut found = Match {
             threshold: self.threshold(),
             ..Match::default()
@@ -209,7 +205,7 @@ impl Gallery {
     ///
     /// # Errors
     /// [`ModelMismatch`].
-    pub fn verify(&self, a: &Template, b: &Template) -> Result<(f32, f32), ModelMismatch> {
+    pub fn compare(&self, a: &Template, b: &Template) -> Result<(f32, f32), ModelMismatch> {
         self.check(a)?;
         self.check(b)?;
         Ok((self.metric.similarity(a, b), self.policy.verification()))
@@ -221,18 +217,14 @@ impl Gallery {
     ///
     /// # Errors
     /// [`ModelMismatch`].
-    pub fn compare(
+    pub fn verify(
         &self,
         probe: &Template,
         subject: &str,
     ) -> Result<Option<Verification>, ModelMismatch> {
         self.check(probe)?;
         let mut turning = self.turning.borrow_mut();
-        let probe = match &self.turn {
-            Some(turn) => turn.turn(probe, &mut turning),
-            None => probe,
-        };
-        let probe = Vector::from(probe);
+        let probe = self.turned(probe, &mut turning);
         Ok(self.entry_of(subject).and_then(|(subject, rows)| {
             Some(Verification {
                 subject: Arc::clone(subject),
@@ -241,6 +233,14 @@ impl Gallery {
                 templates: rows.len(),
             })
         }))
+    }
+
+    /// The probe as these templates are turned.
+    fn turned<'a>(&self, probe: &'a Template, turning: &'a mut Turning) -> Vector<'a> {
+        Vector::from(match &self.turn {
+            Some(turn) => turn.turn(probe, turning),
+            None => probe,
+        })
     }
 
     /// Whether somebody of this name is enrolled.
@@ -328,11 +328,11 @@ mod tests {
         assert!(stranger.accepted().is_none());
 
         let probe = template(&[0.1, 1.0], "m");
-        let compared = |name| gallery.compare(&probe, name).expect("same model");
-        let bela = compared("bela").expect("is enrolled");
+        let verified = |name| gallery.verify(&probe, name).expect("same model");
+        let bela = verified("bela").expect("is enrolled");
         assert!(bela.is_accepted() && bela.similarity > 0.9, "{bela:?}");
-        assert!(!compared("ada").expect("is enrolled").is_accepted());
-        assert_eq!(compared("cleo"), None);
+        assert!(!verified("ada").expect("is enrolled").is_accepted());
+        assert_eq!(verified("cleo"), None);
         assert!(gallery.knows("ada") && !gallery.knows("cleo"));
     }
 
@@ -381,6 +381,10 @@ mod tests {
                 .fill(vec![("ada".to_owned(), other.clone())])
                 .is_err()
         );
-        assert!(gallery.verify(&template(&[1.0, 0.0], "m"), &other).is_err());
+        assert!(
+            gallery
+                .compare(&template(&[1.0, 0.0], "m"), &other)
+                .is_err()
+        );
     }
 }

@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     for pair in pairs.pairs() {
         let template = |photo| templates.get(photo).and_then(Option::as_ref);
         let similarity = match (template(&pair.first), template(&pair.second)) {
-            (Some(a), Some(b)) => gallery.verify(a, b)?.0,
+            (Some(a), Some(b)) => gallery.compare(a, b)?.0,
             // A face that is not found can never be accepted.
             _ => f32::NEG_INFINITY,
         };
