@@ -91,7 +91,7 @@ impl Admission {
     }
 
     /// The subject that the face of this visit has to be compared with while it is turned (1:1).
-    pub fn turning(&self) -> impl Iterator<Item = (TrackId, &str)> {
+    pub fn turning(&self) -> impl Iterator<Item = (TrackId, &str)> + Clone {
         let turning = |attempt: &Attempt| attempt.challenge.is_some() && !attempt.closed;
         let attempts = self.attempts.iter().filter(move |(_, a)| turning(a));
         attempts.map(|(track, attempt)| (*track, attempt.subject.as_str()))
@@ -185,9 +185,10 @@ impl Admission {
             let face = faces.iter().find(|face| face.track == decision.track);
             match (decision.outcome, &decision.subject, face) {
                 (Outcome::Match, Some(subject), Some(face)) => self.begin(subject, face, now),
-                // Like somebody, but not enough so: somebody may be trying. A door that is blocked
-                // anyway stays so no longer for whoever walks past.
-                (Outcome::NoMatch, ..) if !self.lockout.limits(DOOR, now) => {
+                // Like somebody, but not enough so: somebody may be trying. It counts at the end of a
+                // visit: whoever stays locks nobody out. And a door that is blocked anyway stays so
+                // no longer for whoever walks past.
+                (Outcome::NoMatch, _, None) if !self.lockout.limits(DOOR, now) => {
                     self.refuse(None, now);
                 }
                 _ => {}
@@ -260,6 +261,15 @@ impl Admission {
             let agreeing = cast(&mut attempt.votes, shown, self.rules.of);
             let again = attempt.limited && shown && agreeing >= self.rules.agree;
             if again && !self.lockout.limits(&attempt.subject, now) {
+                let evidence = Evidence {
+                    face: true,
+                    ..Evidence::default()
+                };
+                let judged = decide(&self.rules.rules, &attempt.subject, wall, evidence);
+                // Whoever has a card begins with that.
+                if judged.err() == Some(Denial::ClaimMissing) {
+                    return;
+                }
                 let subject = attempt.subject.clone();
                 self.begin(&subject, face, now);
             }

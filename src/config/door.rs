@@ -157,7 +157,8 @@ pub struct LockoutSection {
     pub slow_s: Seconds,
     /// How long a block lasts.
     pub block_s: Seconds,
-    /// Seconds without another refusal after which they are forgotten.
+    /// Seconds without another refusal after which they are forgotten. Those at the door fade one by one
+    /// besides, `door_block_after` of them in this time.
     pub forget_s: Seconds,
 }
 

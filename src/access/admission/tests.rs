@@ -292,7 +292,24 @@ fn refusals_slow_down_and_block() {
     assert!(kept[1].1.is_none(), "ada's are forgiven");
     assert_eq!(kept[0].1.map(|r| r.count), Some(3), "the door's are not");
 
+    let mut door = admission(rule(Factor::FaceAndClaim, Policy::Off, false));
+    for start in [0, 10, 20] {
+        play(&mut door, "!AA__", start);
+    }
+
+    let waits = format!("!{}cAA", "A".repeat(3200));
+    assert_eq!(
+        play(&mut door, &waits, 31),
+        ["rate_limited ada", "grant ada"],
+        "card in hand"
+    );
+
     let mut door = admission(rule(Factor::Face, Policy::Off, false));
+    for _ in 0..20 {
+        let stays = decision(Outcome::NoMatch, None);
+        let answers = door.observe(&[face('.')], &[stays], Duration::ZERO, None);
+        assert!(answers.is_empty(), "the visit goes on");
+    }
     assert_eq!(play(&mut door, &"?".repeat(10), 0), ["block - 300"]);
     assert_eq!(play(&mut door, "!A__", 10), ["rate_limited ada"]);
     assert!(
