@@ -175,8 +175,10 @@ impl Judge {
                 Proof::Challenge
             }
             (None, None) => {
-                self.challenged.truncate(CHALLENGED - 1);
-                self.challenged.push_front(nonce);
+                if !self.challenged.contains(&nonce) {
+                    self.challenged.truncate(CHALLENGED - 1);
+                    self.challenged.push_front(nonce);
+                }
                 return Err(Refusal::ChallengeNeeded);
             }
             (None, Some(_)) if self.challenged.contains(&nonce) => return Err(Refusal::Replayed),

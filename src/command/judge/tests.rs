@@ -254,12 +254,21 @@ fn without_a_clock_a_challenge_stands_for_the_time() {
 #[test]
 fn what_was_answered_with_a_challenge_is_not_obeyed_by_its_time() {
     let payload = signed(&Action::Hold);
+    let other = Request {
+        nonce: [2; 16],
+        ..request(&Action::List)
+    };
+    let other = other.sign(&key()).unwrap();
     let mut judge = judge();
-    let mut say = |moment: Moment| judge.judge(&payload, false, &moment).map_err(|r| r.reason);
+    let mut say =
+        |payload: &[u8], moment: Moment| judge.judge(payload, false, &moment).map_err(|r| r.reason);
     let no_clock = Moment {
         now: None,
         ..moment(0.0)
     };
-    assert_eq!(say(no_clock), Err(Refusal::ChallengeNeeded));
-    assert_eq!(say(moment(3.0)), Err(Refusal::Replayed));
+    assert_eq!(say(&payload, no_clock), Err(Refusal::ChallengeNeeded));
+    for _ in 0..2 * CHALLENGED {
+        assert_eq!(say(&other, no_clock), Err(Refusal::ChallengeNeeded));
+    }
+    assert_eq!(say(&payload, moment(3.0)), Err(Refusal::Replayed));
 }
