@@ -123,7 +123,7 @@ impl Latch {
         self.calm_since = None;
         let Some(since) = self.standing_open else {
             self.standing_open = Some(now);
-            if now < self.excused_until || self.alarm.is_some() {
+            if now < self.excused_until || self.alarm == Some(Alarm::Forced) {
                 return None;
             }
             self.alarm = Some(Alarm::Forced);
