@@ -169,7 +169,14 @@ impl Pipeline {
     }
 
     /// Compares the faces of these visits with their subject instead (1:1), from the next frame on.
-    pub fn turn<'a>(&mut self, subjects: impl Iterator<Item = (TrackId, &'a str)>) {
+    pub fn turn<'a>(&mut self, subjects: impl Iterator<Item = (TrackId, &'a str)> + Clone) {
+        let known = |((track, subject), (visit, name)): ((TrackId, &str), &(TrackId, Arc<str>))| {
+            track == *visit && *subject == **name
+        };
+        let as_many = subjects.clone().count() == self.turning.len();
+        if as_many && subjects.clone().zip(&self.turning).all(known) {
+            return;
+        }
         self.turning.clear();
         self.turning
             .extend(subjects.map(|(track, subject)| (track, subject.into())));
