@@ -1,12 +1,14 @@
 //! One photo from a file, as a frame's content.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use ::image::ImageFormat;
 
 use crate::camera::ReplayError;
 use crate::camera::jpeg::{JpegImage, JpegReader, Scan};
-use crate::image::{PixelFormat, check_size, decode_photo};
+use crate::image::{ImageError, MAX_BYTES, PixelFormat, check_size, decode_photo};
 
 /// A photo's pixels, still compressed if it is JPEG, whose orientation tag is not looked at.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,7 +26,14 @@ impl Photo {
         reason = "decoded images have at most 48 megapixels"
     )]
     pub(crate) fn load(path: &Path) -> Result<Self, ReplayError> {
-        let bytes = std::fs::read(path).map_err(|source| ReplayError::from_io(path, source))?;
+        let mut bytes = Vec::new();
+        let read = File::open(path)
+            .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
+            .map_err(|source| ReplayError::from_io(path, source))?;
+        if read > MAX_BYTES {
+            let (path, limit) = (path.to_owned(), MAX_BYTES);
+            return Err(ImageError::TooLong { path, limit }.into());
+        }
         if ::image::guess_format(&bytes).ok() == Some(ImageFormat::Jpeg) {
             return match JpegReader::new(&bytes[..]).next_image() {
                 Ok(Scan::Image(image)) => Self::from_jpeg(image, path),

@@ -21,7 +21,7 @@ pub use encode::{encode_jpeg, encode_png};
 pub use error::ImageError;
 pub use frame::{Frame, PixelFormat};
 pub use motion::Motion;
-pub(crate) use photo::check_size;
+pub(crate) use photo::{MAX_BYTES, check_size};
 pub use photo::{decode_photo, photo_bytes, read_photo};
 pub use picture::Picture;
 pub use resize::Fit;

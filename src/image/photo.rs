@@ -12,7 +12,7 @@ use super::jpeg::decode_jpeg;
 use super::{ImageError, RgbImage};
 
 /// Bytes of the largest photo file: 48 megapixels in PNG rarely take as much.
-const MAX_BYTES: usize = 128 << 20;
+pub(crate) const MAX_BYTES: usize = 128 << 20;
 
 /// Reads a photograph from a file. See [`photo_bytes`] and [`decode_photo`].
 ///

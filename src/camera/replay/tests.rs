@@ -150,6 +150,7 @@ fn what_cannot_be_replayed_is_named() {
     let at = |name: &str| dir.path().join(name);
     let table = [
         (at("nowhere.jpg"), "there is nothing to replay at"),
+        ("/dev/zero".into(), "more than"),
         (at("text.jpg"), "is no photo that can be decoded"),
         (at("cut.jpg"), "cut off or damaged"),
         (at("empty.mjpeg"), "holds no whole image"),
