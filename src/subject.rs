@@ -37,13 +37,18 @@ impl SubjectName {
         {
             return Err(NameError::Character(c));
         }
-        if name == EVERYBODY {
-            return Err(NameError::Everybody);
-        }
         if name.trim() != name {
             return Err(NameError::Space);
         }
         Ok(Self(name.to_owned()))
+    }
+
+    /// Checks `name` for somebody who is to have it from now on.
+    pub fn for_new(name: &str) -> Result<Self, NameError> {
+        if name == EVERYBODY {
+            return Err(NameError::Everybody);
+        }
+        Self::new(name)
     }
 
     /// The name.
@@ -100,7 +105,7 @@ mod tests {
         check("a\nb", Err(NameError::Character('\n')));
         check("Ada\u{200b}", Err(NameError::Character('\u{200b}')));
         check(" Ada", Err(NameError::Space));
-        check("*", Err(NameError::Everybody));
         check("A*", Ok(()));
+        assert_eq!(SubjectName::for_new("*"), Err(NameError::Everybody));
     }
 }

@@ -39,7 +39,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
-    let subject = SubjectName::new(&args.subject)?;
+    let subject = SubjectName::for_new(&args.subject)?;
     let setup = &context.setup;
     let (mut extractor, id) = setup.extractor()?;
     let mut store = context.store()?;

@@ -76,7 +76,7 @@ impl Executor {
                 Ok(done(format!("{subject} is forgotten"), Value::Null))
             }
             Action::Rename { subject, name } => {
-                let (from, to) = (SubjectName::new(subject)?, SubjectName::new(name)?);
+                let (from, to) = (SubjectName::new(subject)?, SubjectName::for_new(name)?);
                 lock(&self.shared.store).rename(&from, &to)?;
                 Ok(done(format!("{from} is now {to}"), Value::Null))
             }
@@ -130,7 +130,7 @@ impl Executor {
     }
 
     fn enroll(&self, subject: &str, photo: Option<&[u8]>) -> Result<Done, Failure> {
-        let subject = SubjectName::new(subject)?;
+        let subject = SubjectName::for_new(subject)?;
         let broken = |error: anyhow::Error| Failure::new("model_failed", &format!("{error:#}"));
         let setup = Arc::clone(&lock(&self.shared.setup));
         let limits = setup.limits();

@@ -68,7 +68,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
             })?;
         }
         Action::Rename { from, to } => {
-            store.rename(&SubjectName::new(from)?, &SubjectName::new(to)?)?;
+            store.rename(&SubjectName::new(from)?, &SubjectName::for_new(to)?)?;
             context.answer(&json!({ "from": from, "to": to }), || {
                 format!("{from} is now {to}")
             })?;

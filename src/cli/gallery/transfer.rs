@@ -116,7 +116,7 @@ fn people(text: &[u8]) -> Result<Vec<(SubjectName, Vec<Template>)>> {
         bail!("it is of format {}, expected {FORMAT}", export.format);
     }
     let person = |subject: ExportedSubject| {
-        let name = SubjectName::new(&subject.name)?;
+        let name = SubjectName::for_new(&subject.name)?;
         let templates = subject.templates.into_iter().map(template);
         let templates = templates
             .collect::<Option<Vec<_>>>()
