@@ -103,8 +103,6 @@ impl Shared {
                         "the outbox is full: {} old events left it",
                         recorded.dropped
                     );
-                    self.state
-                        .send_modify(|s| s.events_dropped += u64::from(recorded.dropped));
                 }
                 let event = &recorded.event;
                 let device = lock(&self.setup).config.camera.device.clone();

@@ -23,8 +23,8 @@ pub(super) struct Errands {
 pub(super) struct Errand {
     /// Events that the outbox now knows to be acknowledged.
     pub(super) acknowledged: Vec<String>,
-    /// Events that wait, at both ends of the outbox.
-    pub(super) pending: Vec<VerificationEvent>,
+    /// Events that wait, at both ends of the outbox; none when it could not be read.
+    pub(super) pending: Option<Vec<VerificationEvent>>,
 }
 
 impl Errands {
@@ -53,7 +53,7 @@ impl Errands {
 
     /// Waits for the errand that is under way, if any. The pump hears what the outbox knows; what
     /// waits is returned.
-    pub(super) async fn back(&mut self, pump: &mut Pump) -> Vec<VerificationEvent> {
+    pub(super) async fn back(&mut self, pump: &mut Pump) -> Option<Vec<VerificationEvent>> {
         let Some(back) = self.running.join_next().await else {
             return std::future::pending().await;
         };
@@ -97,7 +97,7 @@ fn acknowledge(outbox: &dyn Outbox, done: Vec<String>) -> Vec<String> {
 
 /// The oldest events of the outbox. While the broker refuses some, the newest as well: what it does
 /// not want stays at the head and must not hold up what happens now.
-fn pending(outbox: &dyn Outbox, refused: bool) -> Vec<VerificationEvent> {
+fn pending(outbox: &dyn Outbox, refused: bool) -> Option<Vec<VerificationEvent>> {
     let read = || -> anyhow::Result<_> {
         let mut pending = outbox.pending(WINDOW)?;
         if refused {
@@ -107,8 +107,7 @@ fn pending(outbox: &dyn Outbox, refused: bool) -> Vec<VerificationEvent> {
         }
         Ok(pending)
     };
-    read().unwrap_or_else(|error| {
-        log::error!("MQTT: the outbox cannot be read: {error:#}");
-        Vec::new()
-    })
+    read()
+        .inspect_err(|error| log::error!("MQTT: the outbox cannot be read: {error:#}"))
+        .ok()
 }

@@ -63,7 +63,8 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(200), Duration::fr
 /// A connection that held so long was a good one: the next pause is the first again.
 const GOOD_CONNECTION: Duration = Duration::from_secs(5);
 
-/// Where events wait until the broker has them. Calls come one at a time, from a thread that may wait.
+/// Where events wait until the broker has them. Calls come from threads that may wait; after a lost connection
+/// one may overlap the last.
 pub trait Outbox: Send + Sync {
     /// The oldest `limit` events that have not been acknowledged, oldest first.
     fn pending(&self, limit: u32) -> anyhow::Result<Vec<VerificationEvent>>;

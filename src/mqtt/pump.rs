@@ -72,6 +72,8 @@ impl Pump {
     pub(super) fn refused(&mut self, event_id: String, now: Instant) {
         let pause = match self.held.get(&event_id) {
             Some(Hold::InFlight { pause, .. }) => *pause,
+            // One that was not even sent.
+            Some(Hold::Refused { pause, .. }) => (*pause * 2).min(REFUSED.1),
             _ => REFUSED.0,
         };
         self.held.insert(

@@ -177,7 +177,9 @@ impl Session<'_> {
                     self.errands.run(pump);
                 }
                 pending = self.errands.back(pump) => {
-                    self.send(pending, publisher, pump);
+                    if let Some(pending) = pending {
+                        self.send(pending, publisher, pump);
+                    }
                 }
                 answer = CommandLink::answer(&mut publisher.commands) => self.report(answer),
                 () = publisher.wake.notified() => self.errands.run(pump),

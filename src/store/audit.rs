@@ -300,8 +300,18 @@ fn believe(
     let ahead = i64::try_from(passed.saturating_mul(CATCH_UP).as_millis()).unwrap_or(i64::MAX);
     let latest = before.map_or(i64::MAX, |before| before.saturating_add(ahead));
     let believed = now.as_millisecond().min(latest);
+    // A device may begin with a clock that is years behind: what was stored by a good one is as old as it says.
+    let newest: Option<i64> = transaction.query_row(
+        "select max(ts) from event indexed by event_by_time where clock_synced",
+        [],
+        |row| row.get(0),
+    )?;
+    let floor = before
+        .zip(newest)
+        .map(|(before, newest)| before.min(newest));
+    let kept = believed.max(floor.unwrap_or(i64::MIN));
     let sql = "replace into counter (name, value) values ('prune_time', ?1)";
-    transaction.execute(sql, [believed])?;
+    transaction.execute(sql, [kept])?;
     Ok(believed)
 }
 
@@ -424,6 +434,10 @@ mod tests {
         // Set right, it begins where it is.
         assert_eq!(store.prune(later(23), Duration::ZERO).unwrap(), 0);
         assert_eq!(store.prune(later(200), days(16)).unwrap(), 0);
+        // A clock that is behind for a while takes nothing back.
+        assert_eq!(store.prune(noon - days(300), Duration::ZERO).unwrap(), 0);
+        assert_eq!(store.prune(noon, Duration::ZERO).unwrap(), 0);
+        assert_eq!(store.prune(later(200), days(22)).unwrap(), 0);
         // Of a device that was off.
         assert_eq!(store.prune(later(200), days(1)).unwrap(), 10);
     }

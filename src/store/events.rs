@@ -139,13 +139,20 @@ impl Store {
     fn waiting(&mut self, sql: &str, limit: u32) -> Result<Vec<VerificationEvent>, StoreError> {
         let (events, unreadable) = self.read_events(sql, limit)?;
         for (seq, detail) in unreadable {
-            let transaction = immediate(&mut self.connection)?;
-            transaction.execute("delete from outbox where seq = ?1", [seq])?;
-            count_dropped(&transaction, 1)?;
-            transaction.commit()?;
             log::error!("event {seq} cannot be read and is not sent: {detail}");
+            // Those that can be read are sent even where nothing can be written.
+            if let Err(error) = self.discard(seq) {
+                log::error!("event {seq} cannot leave the outbox: {error}");
+            }
         }
         Ok(events)
+    }
+
+    fn discard(&mut self, seq: i64) -> rusqlite::Result<()> {
+        let transaction = immediate(&mut self.connection)?;
+        transaction.execute("delete from outbox where seq = ?1", [seq])?;
+        count_dropped(&transaction, 1)?;
+        transaction.commit()
     }
 
     /// The events of rows with `seq` and `json`, and apart from them the numbers of those that are
