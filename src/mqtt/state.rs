@@ -35,9 +35,10 @@ pub struct DeviceState {
 }
 
 impl DeviceState {
+    /// Without how many frames there are; whether there are any stays.
     fn without_frames(&self) -> Self {
         Self {
-            frames_per_second: 0.0,
+            frames_per_second: self.frames_per_second.min(1.0),
             frames_dropped: 0,
             ..self.clone()
         }
@@ -83,12 +84,13 @@ mod tests {
         };
         check(0, state(0.0, "starting"), true);
         check(1, state(0.0, "starting"), false);
-        check(29, state(5.0, "starting"), false);
-        check(30, state(5.0, "starting"), true);
-        check(31, state(6.0, "ok"), true);
-        check(32, state(7.0, "ok"), false);
-        check(60, state(7.0, "ok"), false);
-        check(61, state(7.0, "ok"), true);
+        check(2, state(5.0, "starting"), true);
+        check(29, state(4.0, "starting"), false);
+        check(32, state(4.0, "starting"), true);
+        check(33, state(6.0, "ok"), true);
+        check(34, state(7.0, "ok"), false);
+        check(62, state(7.0, "ok"), false);
+        check(63, state(7.0, "ok"), true);
         check(200, state(7.0, "ok"), false);
     }
 }

@@ -15,5 +15,5 @@ def check(bench):
         status = machine.wait(
             f"frames in {name}", f"{STATUS} | grep '{name} 320x180'", 60
         )
-        rate = bench.streaming()
-        bench.row("formats of vivid", name, f"{rate:.0f} frames a second", status.partition("camera ")[2].split(";")[0])
+        bench.streaming()
+        bench.row("formats of vivid", name, "frames are looked at", status.partition("camera ")[2].split(";")[0])

@@ -49,6 +49,11 @@ class Subscriber:
         with self._news:
             return len(self.events)
 
+    def mark_state(self) -> int:
+        """How many states and other words have come so far."""
+        with self._news:
+            return len(self.states)
+
     def wait(self, what: str, matches, since=0, patience=PATIENCE) -> dict:
         """The first event from `since` on that matches."""
         until = time.monotonic() + patience
@@ -63,15 +68,14 @@ class Subscriber:
                     seen = [(e["event_type"], e["reason"]) for e in self.events[since:]]
                     raise Failed(f"no {what} in {patience} s; came: {seen}")
 
-    def wait_state(self, what: str, matches, patience=PATIENCE) -> dict:
-        """The next retained state that matches; older ones do not count."""
+    def wait_state(self, what: str, matches, since: int, patience=PATIENCE) -> dict:
+        """Waits until the last retained state of those from `since` on matches."""
         until = time.monotonic() + patience
         with self._news:
-            since = len(self.states)
             while True:
-                for topic, payload in self.states[since:]:
-                    if topic.endswith("/state") and matches(json.loads(payload)):
-                        return json.loads(payload)
+                told = [json.loads(payload) for topic, payload in self.states[since:] if topic.endswith("/state")]
+                if told and matches(told[-1]):
+                    return told[-1]
                 left = until - time.monotonic()
                 if left <= 0 or not self._news.wait(left):
                     raise Failed(f"no state with {what} in {patience} s; came: {self.states[since:][-3:]}")
