@@ -52,7 +52,6 @@ def fault(bench, name, begin, end, lasts, restarted=False):
     machine = bench.machine
     run = "systemctl show -P InvocationID doorward"
     before, since = machine.sh(run), bench.outside.mark()
-    bench.watch()
     over = float(machine.sh(f"( {begin} ) >/dev/null && sleep {lasts} && ( {end or ':'} ) && date +%s.%N").splitlines()[-1])
     lost = bench.outside.wait(f"{name}: loss", lambda e: e["reason"] == "camera_lost", since)
     back = bench.outside.wait(f"{name}: recovery", lambda e: e["reason"] == "camera_recovered", since)
