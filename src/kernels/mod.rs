@@ -6,6 +6,7 @@
 
 mod dispatch;
 mod dot;
+mod epilogue;
 mod gather;
 mod geometry;
 mod head;
@@ -42,13 +43,14 @@ mod neon;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
+pub use epilogue::{Epilogue, Residual, holds};
 pub use geometry::{Shape, Window};
 pub use head::Head;
 pub use isa::Isa;
 pub use layer::{Dense, Depthwise};
 pub use pool::{Sum, max_pool, upsample_add};
 pub use quantise::quantise;
-pub use requant::{Epilogue, LANES, Requant, Residual, holds};
+pub use requant::{LANES, Requant};
 
 /// Memory that kernels reuse from call to call.
 #[derive(Debug, Default)]
