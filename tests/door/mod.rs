@@ -75,6 +75,38 @@ impl Door {
     }
 }
 
+/// A door with these people enrolled, each by the fixture of that name.
+pub fn enrolled(people: &[&str]) -> Door {
+    let door = Door::new("");
+    for person in people {
+        door.expect(
+            0,
+            &[
+                "enroll",
+                person,
+                "--photo",
+                &fixture(&format!("{person}.jpg")),
+            ],
+        );
+    }
+    door
+}
+
+/// A camera that is a photo, once, and that is pictures no longer where `spoilt` says so.
+pub fn photo_door(spoilt: bool) -> Door {
+    let door = Door::new(
+        "[mqtt]\nenabled = false\n[camera]\nsource = \"replay\"\nreplay.path = \"a.jpg\"\n",
+    );
+    let mut photo = std::fs::read(fixture("ada.jpg")).unwrap();
+    if spoilt {
+        // The first Huffman table has more codes of one bit than there are.
+        let table = photo.windows(2).position(|w| w == [0xff, 0xc4]).unwrap();
+        photo[table + 5] = 0xff;
+    }
+    std::fs::write(door.path("a.jpg"), photo).unwrap();
+    door
+}
+
 /// A file of `tests/fixtures`.
 pub fn fixture(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
