@@ -83,11 +83,11 @@ fn rules_grant_and_deny_with_their_reason() {
         ),
         // Tests run where nobody has synchronised the clock, or at a time that no rule names.
         (
-            rule("valid_until = \"2026-01-01\"\n[access]\ntrust_clock = true"),
+            rule("valid_until = \"2026-01-01\"\n[device]\ntrust_clock = true"),
             &[MATCH, "access reject no_longer_valid"],
         ),
         (
-            rule("hours = [\"00:00-24:00\"]\n[access]\ntrust_clock = true"),
+            rule("hours = [\"00:00-24:00\"]\n[device]\ntrust_clock = true"),
             &[MATCH, "access accept granted"],
         ),
         // Nobody turns: the picture on the clip looks ahead all the time.

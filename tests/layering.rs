@@ -19,7 +19,14 @@ const ROOMS: [(&str, &[&str]); 21] = [
     ("challenge", &[]),
     (
         "access",
-        &["face", "gallery", "decision", "pipeline", "challenge"],
+        &[
+            "face",
+            "gallery",
+            "decision",
+            "pipeline",
+            "challenge",
+            "subject",
+        ],
     ),
     ("enrolment", &["face", "gallery"]),
     ("event", &[]),

@@ -5,6 +5,7 @@ use jiff::civil::Date;
 
 use super::schedule::Schedule;
 use crate::face::PresentationVerdict;
+use crate::subject::EVERYBODY;
 
 /// What somebody has to bring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +162,7 @@ impl Rule {
         now: Option<&ZonedDateTime>,
         e: Evidence,
     ) -> Result<bool, Denial> {
-        if !self.subjects.iter().any(|s| s == subject || s == "*") {
+        if !self.subjects.iter().any(|s| s == subject || s == EVERYBODY) {
             return Err(Denial::NoRule);
         }
         self.judge_time(now)?;

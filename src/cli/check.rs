@@ -222,10 +222,10 @@ fn access(setup: &Setup) -> Result<String> {
             let names = unknown.join(", ");
             wrong.push(format!("\"{}\" names {names}, not enrolled", rule.name));
         }
-        if rule.needs_a_clock() && !clock_synced(section.trust_clock) {
+        if rule.needs_a_clock() && !clock_synced(setup.config.device.trust_clock) {
             wrong.push(format!(
                 "\"{}\" has days, hours or dates and lets nobody in, because no time service has \
-                 set the clock (systemd-timesyncd does; trust_clock = true takes it for right)",
+                 set the clock (systemd-timesyncd does; [device] trust_clock = true takes it for right)",
                 rule.name
             ));
         }

@@ -35,8 +35,6 @@ impl FromStr for Zone {
 pub struct AccessSection {
     /// The door's time zone.
     pub time_zone: String,
-    /// Whether the clock may be believed without a word of systemd-timesyncd.
-    pub trust_clock: bool,
     /// Seconds that somebody has for what is missing.
     pub wait_s: Seconds,
     /// Seconds at most between a claim and the face.
@@ -49,7 +47,6 @@ impl Default for AccessSection {
     fn default() -> Self {
         Self {
             time_zone: "system".to_owned(),
-            trust_clock: false,
             wait_s: Seconds::of(10.0),
             claim_s: Seconds::of(15.0),
             rule: Vec::new(),

@@ -60,12 +60,15 @@ ranged!(
 pub struct DeviceSection {
     /// The device's name: a level of its MQTT topics.
     pub id: DeviceId,
+    /// Whether the clock is believed without a word of systemd-timesyncd.
+    pub trust_clock: bool,
 }
 
 impl Default for DeviceSection {
     fn default() -> Self {
         Self {
             id: DeviceId("door".to_owned()),
+            trust_clock: false,
         }
     }
 }
@@ -412,8 +415,6 @@ impl MqttSection {
 pub struct CommandsSection {
     /// The file with the key that signs commands; without it none are taken.
     pub key_file: Option<PathBuf>,
-    /// Take the system's clock for right without a time service that says so.
-    pub trust_clock: bool,
 }
 
 /// `[store]`

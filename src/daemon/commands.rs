@@ -17,7 +17,8 @@ use tokio::sync::{Notify, mpsc};
 use super::events::clock_synced;
 use super::executor::{Done, Executor, Failure};
 use super::quota::Quota;
-use super::{Shared, lock, spawn};
+use super::shared::{Shared, lock};
+use super::threads::spawn;
 use crate::command::{
     Action, Answer, Command, CommandKey, Judge, MAX_MESSAGE, Moment, Proof, Refusal, Refused,
 };
@@ -76,7 +77,7 @@ pub(super) fn open(setup: &Setup, mqtt: bool) -> Result<(Option<CommandLink>, Op
         desk,
         key,
         device: setup.config.device.id.as_str().to_owned(),
-        trust_clock: setup.config.commands.trust_clock,
+        trust_clock: setup.config.device.trust_clock,
     };
     Ok((Some(link), Some(desk)))
 }

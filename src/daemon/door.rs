@@ -16,7 +16,8 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, mpsc};
 
 use super::keeper::{Keeper, Report};
-use super::{Shared, join, lock, spawn};
+use super::shared::{Shared, lock};
+use super::threads::{join, spawn};
 use crate::camera;
 use crate::door::{Contact, Latch, Strike};
 use crate::event::LockWord;

@@ -18,7 +18,7 @@ use crate::setup::Setup;
 /// systemd-timesyncd makes this file once the clock has been set.
 const CLOCK_SYNCED: &str = "/run/systemd/timesync/synchronized";
 
-/// Whether the system's clock is known to be right, or the owner trusts it (`[access] trust_clock`).
+/// Whether the system's clock is known to be right, or the owner trusts it (`[device] trust_clock`).
 pub(crate) fn clock_synced(trusted: bool) -> bool {
     trusted || Path::new(CLOCK_SYNCED).exists()
 }
@@ -52,7 +52,7 @@ impl EventMaker {
                 sha256: pipeline.gallery().model_id().0.clone(),
             },
             valid: SignedDuration::try_from(valid).unwrap_or(SignedDuration::ZERO),
-            trust_clock: setup.config.access.trust_clock,
+            trust_clock: setup.config.device.trust_clock,
             guarded: !setup.config.access.rule.is_empty(),
         }
     }

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::door::{DoorControl, DoorRefusal};
 use super::reload::{Load, reload};
+use super::shared::{Shared, lock};
 use super::wishes::{Unfulfilled, Wishes};
-use super::{Shared, lock};
 use crate::command::Action;
 use crate::enrolment::{BestFaces, EnrolmentError, good_enough, templates};
 use crate::face::{Embedding, FaceExtractor, QualityLimits};

@@ -11,7 +11,7 @@ use jiff::{Timestamp, ZonedDateTime};
 
 use super::door::{Claimed, DoorControl};
 use super::events::clock_synced;
-use super::{Shared, lock};
+use super::shared::{Shared, lock};
 use crate::access::{Admission, Answer, Draw, Lockout, Reason, Refusals, Ruling};
 use crate::challenge::Turn;
 use crate::pipeline::{Pipeline, Step};
@@ -141,7 +141,7 @@ impl Guard {
     /// The time at the door, if the clock can be believed and the time zone is known.
     fn wall(&self) -> Option<ZonedDateTime> {
         let setup = Arc::clone(&lock(&self.shared.setup));
-        if !clock_synced(setup.config.access.trust_clock) {
+        if !clock_synced(setup.config.device.trust_clock) {
             return None;
         }
         let zone = setup.time_zone();

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use log::Level;
 
 use super::door::{LockWords, Order};
-use super::{Shared, lock};
+use super::shared::{Shared, lock};
 use crate::door::{Alarm, Contact, Latch, Refusal, Strike};
 use crate::event::{LockAction, LockWord, VerificationEvent};
 

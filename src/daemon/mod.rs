@@ -18,17 +18,18 @@ mod outbox;
 mod quota;
 mod reload;
 mod service;
+mod shared;
 mod sink;
+mod threads;
 mod vision;
 mod wishes;
 
 use std::io::ErrorKind;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,19 +38,18 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::camera::{CameraState, CaptureEnd, Latest, Progress, Stop, capture_loop};
 use crate::config::SourceKind;
 use crate::door::Strike;
-use crate::event::VerificationEvent;
 use crate::mqtt::{DeviceState, Publisher};
-use crate::setup::Setup;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 use door::Door;
 use events::EventMaker;
 use executor::Executor;
 use guard::Guard;
 use outbox::StoredOutbox;
-use reload::Successor;
 use service::{Service, Words, tell};
+use shared::{Shared, lock};
 use sink::{Broker, EventSink, JsonLines};
+use threads::{join, join_soon, spawn};
 use vision::Vision;
 use wishes::Wishes;
 
@@ -62,102 +62,8 @@ const LAST_EVENTS: Duration = Duration::from_secs(10);
 /// How long the end may wait for what cannot be cancelled.
 const LAST_BREATH: Duration = Duration::from_millis(500);
 
-/// Names a thread that is to panic at its start.
-const PANIC_IN: &str = "DOORWARD_PANIC_IN";
-
-/// How long the end waits for a camera that does not answer.
-const LAST_FRAME: Duration = Duration::from_millis(500);
-
 /// Words for a lock on MQTT that may wait; more than one waits only without a broker.
 const LOCK_WORDS: usize = 4;
-
-/// What the vision thread and the capture thread share with the rest.
-struct Shared {
-    store: Mutex<Store>,
-    state: watch::Sender<DeviceState>,
-    sink: Mutex<Box<dyn EventSink>>,
-    maker: Mutex<EventMaker>,
-    /// What holds now; a reload replaces it.
-    setup: Mutex<Arc<Setup>>,
-    /// Takes over from the pipeline at the next frame.
-    successor: Mutex<Option<Successor>>,
-    /// One reload at a time.
-    reloading: Mutex<()>,
-    words: Mutex<Words>,
-    stop: Stop,
-    /// A thread has panicked: the daemon ends with an error.
-    panicked: Arc<AtomicBool>,
-}
-
-impl Shared {
-    /// Stores an event, then hands it to the sink. An event that cannot be stored is an error of
-    /// the daemon: it is logged and not sent, because nothing may be sent that is not stored.
-    fn publish(&self, event: VerificationEvent) -> Result<(), StoreError> {
-        let mut sink = lock(&self.sink);
-        let recorded = lock(&self.store).record(event, sink.uses_outbox());
-        self.tell_store(recorded.is_ok());
-        match recorded {
-            Ok(recorded) => {
-                if recorded.dropped > 0 {
-                    log::warn!(
-                        "the outbox is full: {} old events left it",
-                        recorded.dropped
-                    );
-                }
-                let event = &recorded.event;
-                let device = lock(&self.setup).config.camera.device.clone();
-                journal::write(event, &device.to_string_lossy());
-                lock(&self.words).event(event);
-                sink.deliver(event);
-                Ok(())
-            }
-            Err(error) => {
-                log::error!("an event could not be stored and is not sent: {error}");
-                Err(error)
-            }
-        }
-    }
-}
-
-impl Shared {
-    /// Says whether an event could be stored.
-    fn tell_store(&self, stored: bool) {
-        let word = if stored { "ok" } else { "failed" };
-        self.state.send_if_modified(|state| {
-            state.events_not_stored += u64::from(!stored);
-            let news = !stored || state.store != word;
-            word.clone_into(&mut state.store);
-            news
-        });
-    }
-
-    /// Says what has become of the camera: in a word, in words, and by an event where that is news.
-    /// Returns the words of before.
-    fn tell_camera(&self, word: &str, words: String, reason: Option<&str>) -> String {
-        self.state.send_modify(|s| word.clone_into(&mut s.camera));
-        let before = std::mem::replace(&mut lock(&self.words).camera, words);
-        if let Some(reason) = reason {
-            let event = lock(&self.maker).camera(reason, Timestamp::now());
-            // `publish` has logged why, if it could not be stored.
-            let _ = self.publish(event);
-        }
-        before
-    }
-
-    /// Puts on record that the daemon ends because of an error.
-    fn tell_fault(&self) {
-        let event = lock(&self.maker).fault(Timestamp::now());
-        // What cannot be stored has been logged.
-        let _ = self.publish(event);
-    }
-}
-
-/// A lock whose holder cannot leave its value half changed.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-}
 
 /// Runs until a signal, the end of a replay, or an error that nothing mends.
 ///
@@ -342,32 +248,6 @@ fn wipe(shared: &Shared) {
     }
 }
 
-/// A named thread whose end, also by a panic, ends the daemon.
-fn spawn(
-    name: &str,
-    ended: &Arc<Notify>,
-    work: impl FnOnce() -> Result<()> + Send + 'static,
-) -> Result<JoinHandle<Result<()>>> {
-    struct Tell(Arc<Notify>);
-    impl Drop for Tell {
-        fn drop(&mut self) {
-            self.0.notify_one();
-        }
-    }
-    let tell = Tell(Arc::clone(ended));
-    // The way to see what a panic does: nothing else can make one.
-    let panics = std::env::var(PANIC_IN).is_ok_and(|thread| thread == name);
-    let body = move || {
-        let _tell = tell;
-        assert!(!panics, "{PANIC_IN} wanted it");
-        work()
-    };
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(body)
-        .context("cannot start a thread")
-}
-
 /// Why the daemon stops.
 #[derive(PartialEq, Eq)]
 enum End {
@@ -405,25 +285,6 @@ async fn gone(connected: Option<watch::Receiver<bool>>) {
         Some(mut connected) => while connected.changed().await.is_ok() {},
         None => std::future::pending().await,
     }
-}
-
-/// Waits for a thread, which does not take long any more, and returns what it failed at.
-fn join(thread: JoinHandle<Result<()>>) -> Result<()> {
-    let result = thread.join();
-    result.unwrap_or_else(|_| bail!("a thread panicked; see the log"))
-}
-
-/// The same for a thread that may hang in a driver: the program's end then closes the camera.
-async fn join_soon(thread: JoinHandle<Result<()>>) -> Result<()> {
-    let until = Instant::now() + LAST_FRAME;
-    while !thread.is_finished() {
-        if Instant::now() > until {
-            log::warn!("the camera does not answer and is left behind");
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    join(thread)
 }
 
 /// Gives the broker a moment to take the last events of a replay. What it does not take stays in

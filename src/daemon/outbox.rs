@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Shared, lock};
+use super::shared::{Shared, lock};
 use crate::event::VerificationEvent;
 use crate::mqtt::{DeviceState, Outbox};
 use crate::store::{Store, StoreError};

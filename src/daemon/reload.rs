@@ -15,7 +15,7 @@ use tokio::signal::unix::Signal;
 
 use super::events::EventMaker;
 use super::service::{lengthen_watchdog, tell};
-use super::{Shared, lock};
+use super::shared::{Shared, lock};
 use crate::camera::StopClock as _;
 use crate::config::Config;
 use crate::pipeline::Pipeline;

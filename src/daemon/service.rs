@@ -12,7 +12,7 @@ use sd_notify::NotifyState;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Shared, lock};
+use super::shared::{Shared, lock};
 use crate::camera::Progress;
 use crate::event::VerificationEvent;
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-use super::lock;
+use super::shared::lock;
 use crate::event::VerificationEvent;
 
 /// Where events go, besides the store.

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use super::events::clock_synced;
 use super::guard::Guard;
 use super::reload::Successor;
+use super::shared::{Shared, lock};
 use super::wishes::Wished;
-use super::{Shared, lock};
 use crate::camera::{Latest, Progress, Taken};
 use crate::config::SourceKind;
 use crate::image::{Frame, ImageError};
@@ -291,7 +291,7 @@ impl Vision {
     /// Drops old events from the audit trail, on the word of a clock that is right alone: every
     /// ten minutes, and then a piece at a time while there are more.
     fn prune(&mut self) {
-        let trusted = lock(&self.shared.setup).config.access.trust_clock;
+        let trusted = lock(&self.shared.setup).config.device.trust_clock;
         let passed = self.pruned.map(|at| at.elapsed());
         let waits = self.going == 0 && passed.is_some_and(|passed| passed < PRUNING);
         if !clock_synced(trusted) || waits {

@@ -25,11 +25,12 @@ pub fn key() -> CommandKey {
     CommandKey::new(KEY)
 }
 
-/// A door whose daemon takes commands by way of `broker`, with more lines of configuration.
+/// A door whose daemon takes commands by way of `broker`, with more lines of configuration, which
+/// go on in `[device]`.
 pub fn door(broker: &Broker, more: &str) -> Door {
     let config = format!(
-        "[device]\nid = \"front\"\n[mqtt]\nhost = \"127.0.0.1\"\nport = {}\n\
-         [commands]\nkey_file = \"commands.key\"\n{more}",
+        "[mqtt]\nhost = \"127.0.0.1\"\nport = {}\n[commands]\nkey_file = \"commands.key\"\n\
+         [device]\nid = \"front\"\n{more}",
         broker.port
     );
     let door = Door::new(&config);
