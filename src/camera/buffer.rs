@@ -113,11 +113,11 @@ impl Granted {
 
 /// Puts the driver's times of capture on the source's clock.
 ///
-/// The two clocks run alike but began at different moments; the first buffer ties them together.
-/// Times never run backwards and never lie after the arrival of their buffer.
+/// The two clocks run alike but began at different moments; the buffer that has waited least, of all up
+/// to now, ties them together. Times never run backwards and never lie after the arrival of their buffer.
 #[derive(Debug, Default)]
 struct FrameClock {
-    /// The first buffer's stamp and arrival.
+    /// The stamp and arrival of the buffer that has waited least.
     tie: Option<(Duration, Duration)>,
     last: Duration,
 }
@@ -125,9 +125,13 @@ struct FrameClock {
 impl FrameClock {
     fn read(&mut self, stamp: Option<Duration>, arrival: Duration) -> Duration {
         let stamped = stamp.and_then(|stamp| {
-            let (first_stamp, first_arrival) = *self.tie.get_or_insert((stamp, arrival));
-            let time = first_arrival + stamp.checked_sub(first_stamp)?;
-            (time.abs_diff(arrival) <= CLOCK_TRUST).then_some(time)
+            let (tied, at) = *self.tie.get_or_insert((stamp, arrival));
+            let time = at + stamp.checked_sub(tied)?;
+            let trusted = time.abs_diff(arrival) <= CLOCK_TRUST;
+            if trusted && time > arrival {
+                self.tie = Some((stamp, arrival));
+            }
+            trusted.then_some(time)
         });
         self.last = stamped.unwrap_or(arrival).min(arrival).max(self.last);
         self.last
@@ -267,6 +271,7 @@ mod tests {
                     (Some(9000), 80, 80),
                     (Some(9033), 85, 85),
                     (Some(9066), 118, 118),
+                    (Some(9099), 190, 151),
                 ],
             ),
             (
