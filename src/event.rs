@@ -116,6 +116,18 @@ pub struct PadFields {
     pub threshold: f32,
     /// Frames that the score is of.
     pub frames: u32,
+    /// What comes of it; none while the frames are too few.
+    pub verdict: Option<PadVerdict>,
+}
+
+/// A face, or a picture of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PadVerdict {
+    /// A real face.
+    BonaFide,
+    /// A picture, a screen or a mask.
+    Attack,
 }
 
 /// What the lock on MQTT is told. Never retained, and never sent late.

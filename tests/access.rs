@@ -184,6 +184,12 @@ fn liveness_is_off_a_warning_or_required() {
             if event["reason"] == "granted" || event["event_type"] == SPOOF {
                 assert_eq!(event["pad"]["frames"], 8, "{event}");
                 assert_eq!(event["pad"]["threshold"], threshold, "{event}");
+                let verdict = if threshold > 0.5 {
+                    "attack"
+                } else {
+                    "bona_fide"
+                };
+                assert_eq!(event["pad"]["verdict"], verdict, "{event}");
             }
         }
     }

@@ -98,7 +98,12 @@ fn each_type_has_its_conditions() {
     check_refused(
         EventType::Access,
         "pad",
-        json!({ "score": 1.5, "threshold": 0.5, "frames": 8 }),
+        json!({ "score": 1.5, "threshold": 0.5, "frames": 8, "verdict": "attack" }),
+    );
+    check_refused(
+        EventType::Access,
+        "pad",
+        json!({ "score": 0.4, "threshold": 0.5, "frames": 8, "verdict": "real" }),
     );
     check_refused(EventType::Match, "mode", json!("1:1"));
     check_refused(EventType::Match, "gallery_size", json!(0));

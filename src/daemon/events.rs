@@ -8,10 +8,10 @@ use ulid::Ulid;
 
 use crate::decision::{Decision, Outcome};
 use crate::event::{
-    CommandFields, EventType, LatencyFields, ModelFields, PadFields, QualityFields, RunnerUp,
-    SCHEMA, Verdict, VerificationEvent,
+    CommandFields, EventType, LatencyFields, ModelFields, PadFields, PadVerdict, QualityFields,
+    RunnerUp, SCHEMA, Verdict, VerificationEvent,
 };
-use crate::face::{Presentation, Quality};
+use crate::face::{Presentation, PresentationVerdict, Quality};
 use crate::pipeline::{Pipeline, Timings};
 use crate::setup::Setup;
 
@@ -192,6 +192,10 @@ pub(super) fn pad(presentation: &Presentation) -> PadFields {
         score: presentation.score,
         threshold: presentation.threshold,
         frames: presentation.frames,
+        verdict: presentation.verdict.map(|verdict| match verdict {
+            PresentationVerdict::BonaFide => PadVerdict::BonaFide,
+            PresentationVerdict::Attack => PadVerdict::Attack,
+        }),
     }
 }
 
