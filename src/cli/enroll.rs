@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::photos::only_face_of;
+use super::photos::face_of;
 use super::{Context, progress};
 use crate::enrolment::{BestFaces, EnrolmentError, good_enough, templates};
 use crate::face::{Embedding, FaceExtractor, QualityLimits};
@@ -87,7 +87,7 @@ fn from_photos(
     let bar = progress(args.photos.len() as u64, "photos");
     let mut embeddings = Vec::new();
     for path in &args.photos {
-        let face = only_face_of(path, extractor)?;
+        let face = face_of(path, extractor)?;
         if !args.force {
             good_enough(&face, limits).map_err(|error| {
                 let path = path.display();
