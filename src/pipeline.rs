@@ -26,6 +26,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// While nothing moves, Motion JPEG is decoded this often: it has to be, to see whether something does.
 const DECODE_AGAIN: Duration = Duration::from_millis(250);
 
+/// Faces of a frame that are compared at most, the widest: each costs two runs of the embedder, and a
+/// sheet full of faces shall not take the time of whoever stands there.
+const COMPARED: usize = 3;
+
 /// How long each stage of a step took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Timings {
@@ -205,7 +209,8 @@ impl Pipeline {
             step.timings.total = started.elapsed();
             return Ok(step);
         };
-        let found = self.detector.detect(picture)?;
+        let mut found = self.detector.detect(picture)?;
+        found.sort_unstable_by(|a, b| b.face.width.total_cmp(&a.face.width));
         step.timings.detect = watch.lap();
         // Before anybody is followed: whoever comes after a pause is no sequel to who was there.
         for track in self.tracker.ended(now) {
@@ -214,7 +219,14 @@ impl Pipeline {
         }
         let tracks = self.tracker.follow(&found, now);
         for (detection, track) in found.into_iter().zip(tracks) {
-            let face = self.judge(picture, detection, track, &mut step.timings)?;
+            let compared = step.faces.iter().filter(|f| f.comparison.is_some()).count();
+            let face = self.judge(
+                picture,
+                detection,
+                track,
+                compared < COMPARED,
+                &mut step.timings,
+            )?;
             let evidence = match &face.comparison {
                 Some(comparison) => Evidence::Compared(comparison.clone()),
                 None => Evidence::Refused(face.refusals.clone()),
@@ -288,6 +300,7 @@ impl Pipeline {
         picture: Picture<'_>,
         detection: Detection,
         track: TrackId,
+        compare: bool,
         timings: &mut Timings,
     ) -> Result<SeenFace, StepError> {
         let mut watch = Stopwatch(Instant::now());
@@ -297,6 +310,9 @@ impl Pipeline {
         let mut refusals = quality.refusals(&self.limits);
         if !upright {
             refusals = QualityReasons::from_elem(QualityReason::TurnedAside, 1);
+        }
+        if refusals.is_empty() && !compare {
+            refusals.push(QualityReason::Crowded);
         }
         timings.align += watch.lap();
         let mut face = SeenFace {

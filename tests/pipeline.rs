@@ -1,4 +1,4 @@
-//! Which frames the pipeline looks at while nobody is there.
+//! Which frames the pipeline looks at, and how many faces of one.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod door;
@@ -7,7 +7,8 @@ mod support;
 use std::time::Duration;
 
 use door::{Door, fixture};
-use doorward::image::{Frame, PixelFormat};
+use doorward::face::QualityReason;
+use doorward::image::{Frame, PixelFormat, read_photo};
 use doorward::setup::{ModelArgs, Setup};
 
 fn jpeg(bytes: &[u8], ms: u64) -> Frame {
@@ -43,4 +44,30 @@ fn compressed_frames_rest_while_nothing_moves() {
     let first = step.faces[0].track;
     let step = pipeline.step(&jpeg(&ada, 3000)).unwrap();
     assert_ne!(step.faces[0].track, first);
+}
+
+#[test]
+fn of_a_crowd_the_nearest_are_compared() {
+    let door = Door::new("[quality]\nmin_face_px = 20\nmin_sharpness = 0.0\n");
+    let setup = Setup::load(Some(&door.path("door.toml")), &ModelArgs::default()).unwrap();
+    let mut pipeline = setup.pipeline().unwrap();
+    let three = read_photo(fixture("three_faces.jpg").as_ref()).unwrap();
+    // Twice the three, one above the other.
+    let frame = Frame {
+        bytes: three.pixels().repeat(2),
+        format: PixelFormat::Rgb24,
+        width: u32::try_from(three.width()).unwrap(),
+        height: u32::try_from(2 * three.height()).unwrap(),
+        stride: u32::try_from(3 * three.width()).unwrap(),
+        sequence: 0,
+        captured_at: Duration::ZERO,
+    };
+    let step = pipeline.step(&frame).unwrap();
+    assert_eq!(step.faces.len(), 6);
+    let (near, far) = step.faces.split_at(3);
+    assert!(near.iter().all(|face| face.comparison.is_some()));
+    let crowded = |reasons: &[QualityReason]| reasons == [QualityReason::Crowded];
+    assert!(far.iter().all(|face| crowded(&face.refusals)));
+    let width = |i: usize| step.faces[i].detection.face.width;
+    assert!((1..6).all(|i| width(i) <= width(i - 1)));
 }

@@ -76,6 +76,8 @@ pub enum QualityReason {
     Tilted,
     /// Partly outside the image.
     CutOff,
+    /// So many others in the frame are nearer that it is not compared.
+    Crowded,
 }
 
 /// Reasons of one frame, in their order; they take no memory of their own.
@@ -93,6 +95,7 @@ impl QualityReason {
             Self::Nodded => "nodded",
             Self::Tilted => "tilted",
             Self::CutOff => "cut_off",
+            Self::Crowded => "crowded",
         }
     }
 }
