@@ -7,8 +7,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::face::{FaceBox, Presentation, Quality, QualityReason, QualityReasons, TrackId};
-use crate::gallery::{Candidate, Match};
+use crate::face::{Detection, Presentation, Quality, QualityReason, QualityReasons, TrackId};
+use crate::gallery::{Candidate, Match, Verification};
 
 /// Somebody who stays and goes on being like others is told of so often.
 const NEAR_AGAIN: Duration = Duration::from_secs(60);
@@ -28,26 +28,23 @@ pub struct DecisionRules {
     pub unknown_after: Duration,
 }
 
-/// What one frame says of one track.
+/// One face of a frame.
 #[derive(Clone, Debug)]
-pub struct Observation {
-    /// The face in the frame.
-    pub face: FaceBox,
-    /// What the quality gate measured.
+pub struct SeenFace {
+    /// The visit.
+    pub track: TrackId,
+    /// Where it is.
+    pub detection: Detection,
+    /// What the gate measured.
     pub quality: Quality,
-    /// What the frames of this person say about a picture of a face.
+    /// Why it was not compared; empty when it was.
+    pub refusals: QualityReasons,
+    /// The comparison with everybody (1:N).
+    pub comparison: Option<Match>,
+    /// The comparison with the subject that is claimed, or that a turned face has to stay (1:1).
+    pub verification: Option<Verification>,
+    /// What the visit's frames that were taken for the same subject say about a picture of a face.
     pub presentation: Option<Presentation>,
-    /// What came of it.
-    pub evidence: Evidence,
-}
-
-/// Evidence of one frame.
-#[derive(Clone, Debug)]
-pub enum Evidence {
-    /// The quality gate refused the face.
-    Refused(QualityReasons),
-    /// The face was compared with the gallery.
-    Compared(Match),
 }
 
 /// What came of a visit.
@@ -66,8 +63,6 @@ pub enum Outcome {
 /// A decision on one visit.
 #[derive(Clone, Debug)]
 pub struct Decision {
-    /// The visit.
-    pub track: TrackId,
     /// What came of it.
     pub outcome: Outcome,
     /// Who was recognised; only for [`Outcome::Match`].
@@ -76,15 +71,9 @@ pub struct Decision {
     pub reasons: Vec<&'static str>,
     /// Frames of the visit that were compared.
     pub compared: u32,
-    /// The comparison that speaks for it: the visit's most similar frame, for a match that of the
-    /// subject.
-    pub comparison: Option<Match>,
-    /// The face of that frame, or of the last one.
-    pub face: FaceBox,
-    /// Its quality.
-    pub quality: Quality,
-    /// What the frames up to this one say about a picture of a face.
-    pub presentation: Option<Presentation>,
+    /// The face that speaks for it: the visit's most similar frame, for a match that of the subject, for
+    /// a refusal the last that was refused.
+    pub shown: SeenFace,
 }
 
 /// What a compared frame votes for.
@@ -104,12 +93,13 @@ struct Visit {
     /// How often each reason was given.
     refusals: Vec<(QualityReason, u32)>,
     /// The most similar frame that was like somebody other than `known`, since something was last said.
-    near: Option<Observation>,
+    near: Option<SeenFace>,
     ambiguous: bool,
     /// When a frame was compared first.
     since: Option<Duration>,
-    best: Option<Observation>,
-    last: Option<Observation>,
+    best: Option<SeenFace>,
+    /// The last face that was refused.
+    poor: Option<SeenFace>,
     unknown: bool,
     /// On whom frames have agreed last, be it during the cool-down.
     known: Option<Arc<str>>,
@@ -150,29 +140,20 @@ impl Decider {
     /// may follow: somebody who first looked away shall still come in. Who is still there when the
     /// cool-down of an earlier visit is over gives one, too. Likeness to others that comes after that is
     /// not lost: it gives a `no_match` at the end, and every minute of a visit that does not end.
-    pub fn observe(
-        &mut self,
-        track: TrackId,
-        observation: Observation,
-        now: Duration,
-    ) -> Option<Decision> {
+    pub fn observe(&mut self, face: &SeenFace, now: Duration) -> Option<Decision> {
         let rules = self.rules;
-        let visit = self.visits.entry(track).or_default();
-        visit.last = Some(observation.clone());
-        let comparison = match &observation.evidence {
-            Evidence::Refused(reasons) => {
-                visit.refuse(reasons);
-                return None;
-            }
-            Evidence::Compared(comparison) => comparison,
+        let visit = self.visits.entry(face.track).or_default();
+        let Some(comparison) = &face.comparison else {
+            visit.refuse(face);
+            return None;
         };
         let vote = vote(comparison, rules.margin);
         visit.compared += 1;
         let seen_for = now.saturating_sub(*visit.since.get_or_insert(now));
         let agreeing = cast(&mut visit.votes, vote.clone(), rules.of);
-        visit.approach(&observation, comparison, &vote, agreeing);
-        if similarity(&observation) >= visit.best.as_ref().map_or(f32::MIN, similarity) {
-            visit.best = Some(observation.clone());
+        visit.approach(face, comparison, &vote, agreeing);
+        if similarity(face) >= visit.best.as_ref().map_or(f32::MIN, similarity) {
+            visit.best = Some(face.clone());
         }
         match vote {
             Vote::Subject(subject) if agreeing >= rules.agree => {
@@ -195,12 +176,11 @@ impl Decider {
                 self.recognised.insert(subject.clone(), now);
                 let reasons = vec!["recognised"];
                 Some(decided(
-                    track,
                     Outcome::Match,
                     Some(subject.to_string()),
                     reasons,
                     compared,
-                    observation,
+                    face.clone(),
                 ))
             }
             Vote::Nobody
@@ -213,27 +193,13 @@ impl Decider {
                 visit.say(now);
                 let (compared, best) = (visit.compared, visit.best.clone()?);
                 let reasons = vec!["below_threshold"];
-                Some(decided(
-                    track,
-                    Outcome::Unknown,
-                    None,
-                    reasons,
-                    compared,
-                    best,
-                ))
+                Some(decided(Outcome::Unknown, None, reasons, compared, best))
             }
             _ if now.saturating_sub(visit.said.or(visit.since)?) >= NEAR_AGAIN => {
                 let (near, reasons) = (visit.near.take()?, visit.why_not());
                 let compared = visit.compared;
                 visit.say(now);
-                Some(decided(
-                    track,
-                    Outcome::NoMatch,
-                    None,
-                    reasons,
-                    compared,
-                    near,
-                ))
+                Some(decided(Outcome::NoMatch, None, reasons, compared, near))
             }
             _ => None,
         }
@@ -249,33 +215,26 @@ impl Decider {
         if visit.said.is_some() || compared + visit.refused < agree {
             let reasons = visit.why_not();
             let near = visit.near.filter(|_| visit.said.is_some())?;
-            return Some(decided(
-                track,
-                Outcome::NoMatch,
-                None,
-                reasons,
-                compared,
-                near,
-            ));
+            return Some(decided(Outcome::NoMatch, None, reasons, compared, near));
         }
         let (outcome, reasons, shown) = if compared < agree {
             let mut refusals = visit.refusals;
             refusals.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
             let reasons = refusals.iter().map(|(reason, _)| reason.word()).collect();
-            (Outcome::QualityReject, reasons, visit.last)
+            (Outcome::QualityReject, reasons, visit.poor)
         } else if visit.near.is_some() {
             (Outcome::NoMatch, visit.why_not(), visit.near)
         } else {
             (Outcome::Unknown, vec!["below_threshold"], visit.best)
         };
-        Some(decided(track, outcome, None, reasons, compared, shown?))
+        Some(decided(outcome, None, reasons, compared, shown?))
     }
 }
 
 impl Visit {
     /// Takes note of a frame that is like somebody new. After something was said, one frame alone is
     /// no news.
-    fn approach(&mut self, seen: &Observation, comparison: &Match, vote: &Vote, agreeing: usize) {
+    fn approach(&mut self, seen: &SeenFace, comparison: &Match, vote: &Vote, agreeing: usize) {
         let like = comparison.accepted().map(|candidate| &candidate.subject);
         if like.is_none() || like == self.known.as_ref() || self.said.is_some() && agreeing < 2 {
             return;
@@ -300,14 +259,15 @@ impl Visit {
         }]
     }
 
-    fn refuse(&mut self, reasons: &[QualityReason]) {
+    fn refuse(&mut self, face: &SeenFace) {
         self.refused += 1;
-        for reason in reasons {
+        for reason in &face.refusals {
             match self.refusals.iter_mut().find(|(known, _)| known == reason) {
                 Some((_, count)) => *count += 1,
                 None => self.refusals.push((*reason, 1)),
             }
         }
+        self.poor = Some(face.clone());
     }
 }
 
@@ -339,43 +299,24 @@ fn vote(comparison: &Match, margin: f32) -> Vote {
     }
 }
 
-fn similarity(observation: &Observation) -> f32 {
-    match &observation.evidence {
-        Evidence::Compared(Match {
-            best: Some(best), ..
-        }) => best.similarity,
-        _ => f32::MIN,
-    }
+fn similarity(face: &SeenFace) -> f32 {
+    let best = face.comparison.as_ref().and_then(|c| c.best.as_ref());
+    best.map_or(f32::MIN, |best| best.similarity)
 }
 
 fn decided(
-    track: TrackId,
     outcome: Outcome,
     subject: Option<String>,
     reasons: Vec<&'static str>,
     compared: u32,
-    shown: Observation,
+    shown: SeenFace,
 ) -> Decision {
-    let Observation {
-        face,
-        quality,
-        presentation,
-        evidence,
-    } = shown;
-    let comparison = match evidence {
-        Evidence::Compared(comparison) => Some(comparison),
-        Evidence::Refused(_) => None,
-    };
     Decision {
-        track,
         outcome,
         subject,
         reasons,
         compared,
-        comparison,
-        face,
-        quality,
-        presentation,
+        shown,
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use crate::decision::{Decider, Decision, DecisionRules, Evidence, Observation};
+use crate::decision::{Decider, Decision, DecisionRules, SeenFace};
 use crate::face::{
     AlignedFace, Detection, Detector, Embedder, Embedding, Fusion, FusionRules, Liveness,
     Presentation, Quality, QualityLimits, QualityReason, QualityReasons, TrackId, Tracker,
@@ -47,25 +47,6 @@ pub struct Timings {
     pub search: Duration,
     /// Everything.
     pub total: Duration,
-}
-
-/// One face of a frame.
-#[derive(Clone, Debug)]
-pub struct SeenFace {
-    /// The visit.
-    pub track: TrackId,
-    /// Where it is.
-    pub detection: Detection,
-    /// What the gate measured.
-    pub quality: Quality,
-    /// Why it was not compared; empty when it was.
-    pub refusals: QualityReasons,
-    /// The comparison with everybody (1:N).
-    pub comparison: Option<Match>,
-    /// The comparison with the subject that is claimed, or that a turned face has to stay (1:1).
-    pub verification: Option<Verification>,
-    /// What the visit's frames that were taken for the same subject say about a picture of a face.
-    pub presentation: Option<Presentation>,
 }
 
 /// What one frame brought.
@@ -227,18 +208,7 @@ impl Pipeline {
                 compared < COMPARED,
                 &mut step.timings,
             )?;
-            let evidence = match &face.comparison {
-                Some(comparison) => Evidence::Compared(comparison.clone()),
-                None => Evidence::Refused(face.refusals.clone()),
-            };
-            let observation = Observation {
-                face: face.detection.face,
-                quality: face.quality,
-                presentation: face.presentation,
-                evidence,
-            };
-            step.decisions
-                .extend(self.decider.observe(track, observation, now));
+            step.decisions.extend(self.decider.observe(&face, now));
             step.faces.push(face);
         }
         step.timings.total = started.elapsed();

@@ -13,9 +13,9 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use door::{Door, fixture};
+use doorward::decision::SeenFace;
 use doorward::gallery::{Template, Turn};
 use doorward::image::{Frame, PixelFormat, RgbImage, decode_photo};
-use doorward::pipeline::SeenFace;
 use doorward::setup::{ModelArgs, Setup};
 
 /// The system's allocator, counting for each thread.

@@ -14,9 +14,8 @@ use super::attempt::Attempt;
 use super::lockout::{DOOR, Lockout, LockoutRules, Refusals};
 use super::rules::{Denial, Evidence, Rule, decide, sees_an_attack};
 use crate::challenge::{Challenge, ChallengeRules, Pose, Progress, Turn};
-use crate::decision::{Decision, Outcome, cast};
+use crate::decision::{Decision, Outcome, SeenFace, cast};
 use crate::face::TrackId;
-use crate::pipeline::SeenFace;
 
 /// Draws the turns of a challenge.
 pub type Draw = Box<dyn FnMut() -> Vec<Turn> + Send>;
@@ -182,7 +181,7 @@ impl Admission {
         wall: Option<&ZonedDateTime>,
     ) -> Vec<Answer> {
         for decision in decisions {
-            let face = faces.iter().find(|face| face.track == decision.track);
+            let face = faces.iter().find(|face| face.track == decision.shown.track);
             match (decision.outcome, &decision.subject, face) {
                 (Outcome::Match, Some(subject), Some(face)) => self.begin(subject, face, now),
                 // Like somebody, but not enough so: somebody may be trying. It counts at the end of a

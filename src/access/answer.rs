@@ -3,8 +3,8 @@
 use super::lockout::Limit;
 use super::rules::Denial;
 use crate::challenge::{Failure, Turn};
+use crate::decision::SeenFace;
 use crate::face::Presentation;
-use crate::pipeline::SeenFace;
 
 /// One answer: an event, and for a grant the opening of the door.
 #[derive(Clone, Debug)]

@@ -7,9 +7,9 @@ use super::admission::AccessRules;
 use super::answer::{Case, Reason};
 use super::rules::{Denial, Evidence};
 use crate::challenge::{Challenge, Person};
+use crate::decision::SeenFace;
 use crate::face::{Presentation, PresentationVerdict};
 use crate::gallery::{Match, Verification};
-use crate::pipeline::SeenFace;
 
 /// One attempt, from the frame on which enough of them agreed.
 pub(super) struct Attempt {

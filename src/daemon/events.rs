@@ -72,11 +72,12 @@ impl EventMaker {
             Outcome::NoMatch => (EventType::NoMatch, Verdict::Inconclusive),
             Outcome::QualityReject => (EventType::QualityReject, Verdict::Inconclusive),
         };
-        let comparison = decision.comparison.as_ref();
+        let shown = &decision.shown;
+        let comparison = shown.comparison.as_ref();
         let best = comparison.and_then(|c| c.best.as_ref());
         let runner_up = comparison.and_then(|c| c.runner_up.as_ref());
         let expires = self.expiry(now).filter(|_| verdict == Verdict::Accept);
-        let face = decision.face;
+        let face = shown.detection.face;
         VerificationEvent {
             expires_at: expires,
             mode: Some("1:N".to_owned()),
@@ -89,8 +90,8 @@ impl EventMaker {
             }),
             gallery_size: u32::try_from(gallery_size).ok(),
             frames_used: Some(decision.compared),
-            pad: decision.presentation.as_ref().map(pad),
-            quality: Some(quality(&decision.quality)),
+            pad: shown.presentation.as_ref().map(pad),
+            quality: Some(quality(&shown.quality)),
             bbox: Some([face.x, face.y, face.width, face.height]),
             latency_ms: Some(latency(timings)),
             model: Some(self.model.clone()),

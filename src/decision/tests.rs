@@ -1,6 +1,7 @@
 //! Visits as strings of frames, and what comes of them.
 
 use super::*;
+use crate::face::{FaceBox, Landmarks};
 
 const RULES: DecisionRules = DecisionRules {
     agree: 3,
@@ -11,7 +12,7 @@ const RULES: DecisionRules = DecisionRules {
 };
 
 /// `A`, `B`: like that subject; `a`: like A with B close behind; `.`: like nobody; `-`: refused.
-fn observation(frame: char) -> Observation {
+fn face(track: u64, frame: char) -> SeenFace {
     let candidate = |subject: &str, similarity| {
         Some(Candidate {
             subject: subject.into(),
@@ -19,28 +20,35 @@ fn observation(frame: char) -> Observation {
         })
     };
     let compared = |best, runner_up| {
-        Evidence::Compared(Match {
+        Some(Match {
             best,
             runner_up,
             threshold: 0.5,
         })
     };
-    let evidence = match frame {
+    let comparison = match frame {
         'A' => compared(candidate("A", 0.8), candidate("B", 0.2)),
         'B' => compared(candidate("B", 0.7), None),
         'a' => compared(candidate("A", 0.8), candidate("B", 0.78)),
         '.' => compared(candidate("A", 0.3), candidate("B", 0.2)),
-        _ => Evidence::Refused(
-            [QualityReason::TooDark, QualityReason::TooSmall]
-                .into_iter()
-                .collect(),
-        ),
+        _ => None,
     };
-    Observation {
-        face: FaceBox::default(),
+    let mut refusals = QualityReasons::new();
+    if comparison.is_none() {
+        refusals.extend([QualityReason::TooDark, QualityReason::TooSmall]);
+    }
+    SeenFace {
+        track: TrackId(track),
+        detection: Detection {
+            face: FaceBox::default(),
+            score: 0.9,
+            landmarks: Landmarks::default(),
+        },
         quality: Quality::default(),
+        refusals,
+        comparison,
+        verification: None,
         presentation: None,
-        evidence,
     }
 }
 
@@ -54,7 +62,7 @@ fn play(decider: &mut Decider, track: u64, frames: &str, start: u64) -> Vec<Stri
     let mut said = Vec::new();
     for (i, frame) in (0u64..).zip(frames.chars()) {
         let now = Duration::from_millis(start * 1000 + i * 100);
-        let decision = decider.observe(TrackId(track), observation(frame), now);
+        let decision = decider.observe(&face(track, frame), now);
         said.extend(decision.iter().map(|d| format!("{i} {}", word(d))));
     }
     said.extend(
@@ -167,11 +175,7 @@ fn visits_do_not_mix() {
     for track in 0..3 {
         for _ in 0..2 {
             let at = Duration::from_millis(track);
-            assert!(
-                decider
-                    .observe(TrackId(track), observation('A'), at)
-                    .is_none()
-            );
+            assert!(decider.observe(&face(track, 'A'), at).is_none());
         }
     }
 }
@@ -180,7 +184,7 @@ fn visits_do_not_mix() {
 fn a_successor_goes_on_with_the_evidence_by_its_own_rules() {
     let mut old = Decider::new(RULES);
     for _ in 0..2 {
-        let said = old.observe(TrackId(1), observation('A'), Duration::ZERO);
+        let said = old.observe(&face(1, 'A'), Duration::ZERO);
         assert!(said.is_none());
     }
     let mut decider = Decider::new(DecisionRules { agree: 4, ..RULES });
@@ -189,7 +193,7 @@ fn a_successor_goes_on_with_the_evidence_by_its_own_rules() {
     // A shorter window forgets.
     let mut long = Decider::new(RULES);
     for frame in "AA...".chars() {
-        long.observe(TrackId(4), observation(frame), Duration::ZERO);
+        long.observe(&face(4, frame), Duration::ZERO);
     }
     let mut short = Decider::new(DecisionRules {
         agree: 3,
@@ -202,4 +206,15 @@ fn a_successor_goes_on_with_the_evidence_by_its_own_rules() {
     let mut last = Decider::new(RULES);
     last.succeed(decider);
     assert!(play(&mut last, 2, "AAAA", 2).is_empty());
+}
+
+#[test]
+fn a_quality_reject_shows_a_face_that_was_refused() {
+    let mut decider = Decider::new(RULES);
+    for frame in "--A".chars() {
+        decider.observe(&face(1, frame), Duration::ZERO);
+    }
+    let said = decider.end(TrackId(1)).expect("three frames");
+    assert_eq!(said.outcome, Outcome::QualityReject);
+    assert!(said.shown.comparison.is_none());
 }

@@ -110,15 +110,11 @@ fn face(frame: char) -> SeenFace {
 
 fn decision(outcome: Outcome, subject: Option<&str>) -> Decision {
     Decision {
-        track: TrackId(1),
         outcome,
         subject: subject.map(str::to_owned),
         reasons: Vec::new(),
         compared: 3,
-        comparison: None,
-        face: FaceBox::default(),
-        quality: Quality::default(),
-        presentation: None,
+        shown: face('.'),
     }
 }
 
