@@ -6,6 +6,7 @@ mod door;
 mod support;
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::time::Duration;
 
 use broker::{Broker, Line, Message, Subscriber, available, free_port, wait_for};
@@ -113,4 +114,31 @@ fn a_clean_stop_leaves_the_whole_database_in_one_file() {
         .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
         .unwrap();
     assert!(row.0 == row.1 && row.0 >= seen, "{row:?}, seen {seen}");
+}
+
+#[test]
+fn a_second_daemon_on_one_database_is_refused() {
+    let door = Door::new("[mqtt]\nenabled = false\n");
+    door.expect(0, &["gallery", "list"]);
+    // Root may run it by hand, too.
+    let _ = chown(door.path("door.db"), Some(4321), Some(4321));
+    let clip = fixture("door.mjpeg");
+    let run = ["run", "--replay", &clip, "--fast"];
+    let mut first = Daemon::start(&door, &[&run[..], &["--repeat"]].concat());
+    wait_for("the first runs", || first.lines_with("camera: ") > 0);
+    let second = door.expect(2, &run);
+    for words in ["another `doorward run` uses this database", "door.db.lock"] {
+        assert!(second.err.contains(words), "{}", second.err);
+    }
+    door.expect(0, &["gallery", "list"]);
+    let owner = |file: &str| door.path(file).metadata().unwrap().uid();
+    assert_eq!(owner("door.db.lock"), owner("door.db"));
+    first.kill();
+    door.expect(0, &run);
+
+    // Where nothing can be locked the door goes on.
+    std::fs::remove_file(door.path("door.db.lock")).unwrap();
+    std::fs::create_dir(door.path("door.db.lock")).unwrap();
+    let said = door.expect(0, &run);
+    assert!(said.err.contains("is unknown"), "{}", said.err);
 }
