@@ -7,6 +7,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, chown};
+use std::process::Command;
 use std::time::Duration;
 
 use broker::{Broker, Line, Message, Subscriber, available, free_port, wait_for};
@@ -88,6 +89,31 @@ fn a_broker_that_restarts_in_a_run_loses_no_event() {
         );
     }
     drop(broker);
+}
+
+#[test]
+fn a_device_that_shares_its_id_is_told_so() {
+    if !available(&["mosquitto", "mosquitto_pub"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::open(free_port(), folder.path());
+    let door = Door::new(&format!(
+        "[mqtt]\nhost = \"127.0.0.1\"\nport = {}\n",
+        broker.port
+    ));
+    let clip = fixture("door.mjpeg");
+    let daemon = Daemon::start(&door, &["run", "--replay", &clip, "--repeat"]);
+    wait_for("it is connected", || {
+        daemon.lines_with("MQTT: connected") > 0
+    });
+    let port = broker.port.to_string();
+    let twin = ["-i", "doorward-door", "-p", &port, "-t", "x", "-m", "x"];
+    Command::new("mosquitto_pub").args(twin).status().unwrap();
+    wait_for("it is pushed off", || {
+        daemon.lines_with("another client uses the same [device] id") > 0
+    });
+    assert_eq!(daemon.lines_with("TLS"), 0, "{}", daemon.log());
 }
 
 #[test]

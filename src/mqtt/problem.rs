@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use rumqttc::{ConnectReturnCode, ConnectionError, StateError, TlsError};
+use rumqttc::{ConnectReturnCode, ConnectionError, DisconnectReasonCode, StateError, TlsError};
 
 /// Why there is no connection. The message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +75,29 @@ pub enum Problem {
         /// How.
         detail: String,
     },
+    /// The other side has ended a connection without saying why, before it took it.
+    #[error(
+        "the connection to {address} has ended: {detail} (a broker also does so when one side \
+             speaks TLS and the other does not)"
+    )]
+    HungUp {
+        /// Host and port.
+        address: String,
+        /// How.
+        detail: String,
+    },
+    /// The broker has ended a connection that it had taken, as it does for another client of the
+    /// same name.
+    #[error(
+        "the connection to {address} has ended: {detail}; if this comes again and again, another \
+             client uses the same [device] id, which has to be one device's alone"
+    )]
+    PushedOff {
+        /// Host and port.
+        address: String,
+        /// How.
+        detail: String,
+    },
     /// The broker's access list is against it.
     #[error(
         "the broker does not let this client {what} {topic}; its access list has to (see \
@@ -114,6 +137,14 @@ impl Problem {
         matches!(self, Self::File { .. } | Self::Credentials { .. })
     }
 
+    /// The same of a connection that the broker had taken: TLS is not to blame any more.
+    pub(super) fn once_taken(self) -> Self {
+        match self {
+            Self::HungUp { address, detail } => Self::PushedOff { address, detail },
+            other => other,
+        }
+    }
+
     pub(super) fn from_library(error: ConnectionError, address: &str) -> Self {
         let address = address.to_owned();
         match error {
@@ -121,6 +152,13 @@ impl Problem {
             | ConnectionError::MqttState(StateError::ConnFail { reason: code }) => {
                 refused(code, address)
             }
+            ConnectionError::MqttState(StateError::ServerDisconnect {
+                reason_code: code @ DisconnectReasonCode::SessionTakenOver,
+                ..
+            }) => Self::PushedOff {
+                address,
+                detail: format!("{code:?}"),
+            },
             ConnectionError::Tls(TlsError::Io(error)) | ConnectionError::Io(error) => {
                 network(&error, address)
             }
@@ -170,14 +208,10 @@ fn ended(detail: String, address: String) -> Problem {
         return tls(detail, address);
     }
     let abrupt = ["reset by peer", "closed by peer", "eof"];
-    let hint = if abrupt.iter().any(|sign| detail.contains(sign)) {
-        " (a broker also does so when one side speaks TLS and the other does not)"
+    if abrupt.iter().any(|sign| detail.contains(sign)) {
+        Problem::HungUp { address, detail }
     } else {
-        ""
-    };
-    Problem::Lost {
-        address,
-        detail: format!("{detail}{hint}"),
+        Problem::Lost { address, detail }
     }
 }
 
