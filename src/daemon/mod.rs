@@ -54,6 +54,7 @@ use vision::Vision;
 use wishes::Wishes;
 
 pub(crate) use events::clock_synced;
+pub use journal::stderr_is_journal;
 pub use reload::Load;
 
 /// How long a replay's last events may take to reach the broker.
