@@ -5,7 +5,7 @@
 //! whose key is lost cannot be read by anybody, and a new key would only hide that.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -56,6 +56,12 @@ pub enum KeyError {
         /// Its permissions.
         mode: u32,
     },
+    /// The file is somebody else's.
+    #[error(
+        "the key {} may not be read by this user; it has to belong to the user that runs doorward: \
+         for the service run `chown doorward {}`", .0.display(), .0.display()
+    )]
+    Denied(PathBuf),
     /// The file holds something else.
     #[error("{} holds no key: expected 64 hexadecimal digits", .0.display())]
     Format(PathBuf),
@@ -108,7 +114,7 @@ pub(super) fn obtain(section: &StoreSection, sealed: bool) -> Result<KeyBytes, K
     let made = write_beside(&path, &random()?, &section.path)?;
     // Another process may have been faster; then its key is the key.
     let outcome = match std::fs::hard_link(&made, &path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         _ => std::fs::remove_file(&made).and_then(|()| sync_folder(&path)),
     };
     outcome.map_err(failed(&path))?;
@@ -124,13 +130,16 @@ pub(super) fn obtain(section: &StoreSection, sealed: bool) -> Result<KeyBytes, K
 /// # Errors
 /// A file that cannot be read, that others can read or change, or that holds no key.
 pub fn read(path: &Path) -> Result<Option<KeyBytes>, KeyError> {
+    let guarded = path.starts_with(CREDENTIALS);
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied && !guarded => {
+            return Err(KeyError::Denied(path.into()));
+        }
         Err(error) => return Err(failed(path)(error)),
     };
     let mode = file.metadata().map_err(failed(path))?.permissions().mode() & 0o7777;
-    let guarded = path.starts_with(CREDENTIALS);
     if mode & if guarded { 0o037 } else { 0o077 } != 0 {
         let path = path.into();
         return Err(KeyError::Exposed { path, mode });
@@ -139,7 +148,7 @@ pub fn read(path: &Path) -> Result<Option<KeyBytes>, KeyError> {
     let read = file.take(128).read_to_string(&mut text);
     let no_key = || KeyError::Format(path.into());
     read.map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidData => no_key(),
+        ErrorKind::InvalidData => no_key(),
         _ => failed(path)(error),
     })?;
     let digits = text.trim();
@@ -176,7 +185,7 @@ pub(super) fn prepare(path: &Path, key: &KeyBytes) -> Result<(), KeyError> {
 /// database meanwhile may have done so.
 pub(super) fn install(path: &Path) -> Result<(), KeyError> {
     match std::fs::rename(next(path), path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => other.and_then(|()| sync_folder(path)).map_err(failed(path)),
     }
 }
