@@ -1,9 +1,11 @@
 //! What can be wrong with the broker or the way to it, and how to mend it.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rumqttc::{ConnectReturnCode, ConnectionError, DisconnectReasonCode, StateError, TlsError};
+
+use crate::config::{AWAY, is_credential};
 
 /// Why there is no connection. The message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +19,14 @@ pub enum Problem {
         path: PathBuf,
         /// What the system said.
         cause: std::io::Error,
+    },
+    /// A credential that systemd does not provide now.
+    #[error("[mqtt] {key} = \"{}\" {AWAY}", path.display())]
+    Away {
+        /// The key in the configuration.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
     },
     /// Nobody listens.
     #[error(
@@ -134,7 +144,19 @@ pub enum Problem {
 impl Problem {
     /// Whether only a person can mend it, so that trying often is of no use.
     pub fn needs_somebody(&self) -> bool {
-        matches!(self, Self::File { .. } | Self::Credentials { .. })
+        matches!(
+            self,
+            Self::File { .. } | Self::Away { .. } | Self::Credentials { .. }
+        )
+    }
+
+    /// The file at `path`, which `key` of `[mqtt]` names, cannot be read.
+    pub(super) fn file(key: &'static str, path: &Path, cause: std::io::Error) -> Self {
+        let path = path.to_owned();
+        if cause.kind() == ErrorKind::NotFound && is_credential(&path) {
+            return Self::Away { key, path };
+        }
+        Self::File { key, path, cause }
     }
 
     /// The same of a connection that the broker had taken: TLS is not to blame any more.

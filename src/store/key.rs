@@ -12,14 +12,10 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::{folder_of, with_suffix};
-use crate::config::StoreSection;
+use crate::config::{AWAY, StoreSection, is_credential};
 
 /// The key's bytes, which are wiped when they are no longer needed.
 pub(super) type KeyBytes = Zeroizing<[u8; 32]>;
-
-/// Where systemd puts the credentials of a service. It guards them by an access list, whose mask
-/// shows as the group's permissions.
-const CREDENTIALS: &str = "/run/credentials";
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +36,8 @@ pub enum KeyError {
     NotThere(PathBuf),
     /// A credential that systemd does not provide now.
     #[error(
-        "the key {} is a credential: it is there only while the service runs and /etc/credstore \
-         holds it. Start the service, and enrol beside it with --photo or `doorward command enroll`",
+        "the key {} {AWAY}. Start the service, and enrol beside it with --photo or `doorward command \
+         enroll`",
         .0.display()
     )]
     Away(PathBuf),
@@ -102,7 +98,7 @@ pub(super) fn obtain(section: &StoreSection, sealed: bool) -> Result<KeyBytes, K
     if let Some(key) = read(&path)? {
         return Ok(key);
     }
-    if path.starts_with(CREDENTIALS) {
+    if is_credential(&path) {
         return Err(KeyError::Away(path));
     }
     if sealed {
@@ -130,7 +126,7 @@ pub(super) fn obtain(section: &StoreSection, sealed: bool) -> Result<KeyBytes, K
 /// # Errors
 /// A file that cannot be read, that others can read or change, or that holds no key.
 pub fn read(path: &Path) -> Result<Option<KeyBytes>, KeyError> {
-    let guarded = path.starts_with(CREDENTIALS);
+    let guarded = is_credential(path);
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -172,7 +168,7 @@ pub(super) fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, KeyError> {
 
 /// Writes `key` to a file of its own beside `path`, for [`install`] to put it there.
 pub(super) fn prepare(path: &Path, key: &KeyBytes) -> Result<(), KeyError> {
-    if path.starts_with(CREDENTIALS) {
+    if is_credential(path) {
         return Err(KeyError::Credential(path.into()));
     }
     let made = write_beside(path, key, path)?;
