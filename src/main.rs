@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 
 use clap::Parser;
 use doorward::cli::{self, Cli};
+use doorward::daemon::stderr_is_journal;
 use log::{Level, LevelFilter};
 
 /// Tells glibc's allocator to give freed memory back to the system: planning a network frees
@@ -37,7 +38,7 @@ fn start_log() {
     for library in ["tract_core", "tract_hir", "tract_linalg", "tract_onnx"] {
         log.filter_module(library, LevelFilter::Error);
     }
-    if std::env::var_os("JOURNAL_STREAM").is_some() {
+    if stderr_is_journal() {
         log.format(|out, record| {
             let priority = match record.level() {
                 Level::Error => 3,

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::camera::{CameraRequest, FrameSource, Pace, Replay, ReplayRequest, V4l2Camera};
 use crate::command::CommandKey;
-use crate::config::{Config, Metric as MetricChoice, RuleSection, SourceKind};
+use crate::config::{AWAY, Config, Metric as MetricChoice, RuleSection, SourceKind, is_credential};
 use crate::decision::DecisionRules;
 use crate::face::{
     Detector, DetectorSettings, Embedder, FaceExtractor, FusionRules, Liveness, QualityLimits,
@@ -227,7 +227,11 @@ impl Setup {
         };
         let key = read_key(path).context("[commands] key_file")?;
         let key = key.with_context(|| {
+            let away = is_credential(path);
             let path = path.display();
+            if away {
+                return format!("[commands] key_file = \"{path}\" {AWAY}");
+            }
             format!(
                 "[commands] key_file = \"{path}\" is not there; make one with `(umask 077; openssl \
                  rand -hex 32 > {path})`"

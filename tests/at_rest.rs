@@ -200,6 +200,12 @@ fn the_key_is_made_once_and_guarded() {
         "{refusal}"
     );
     assert!(refusal.to_string().contains("chmod 600"), "{refusal}");
+    mode(0);
+    // Root may read any file.
+    if std::fs::read(&key).is_err() {
+        let refusal = files.refusal();
+        assert!(matches!(refusal, KeyError::Denied(_)), "{refusal}");
+    }
     mode(0o600);
 
     std::fs::write(&key, "none\n").unwrap();

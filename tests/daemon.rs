@@ -6,6 +6,8 @@ mod door;
 mod support;
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::process::Command;
 use std::time::Duration;
 
 use broker::{Broker, Line, Message, Subscriber, available, free_port, wait_for};
@@ -90,6 +92,31 @@ fn a_broker_that_restarts_in_a_run_loses_no_event() {
 }
 
 #[test]
+fn a_device_that_shares_its_id_is_told_so() {
+    if !available(&["mosquitto", "mosquitto_pub"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::open(free_port(), folder.path());
+    let door = Door::new(&format!(
+        "[mqtt]\nhost = \"127.0.0.1\"\nport = {}\n",
+        broker.port
+    ));
+    let clip = fixture("door.mjpeg");
+    let daemon = Daemon::start(&door, &["run", "--replay", &clip, "--repeat"]);
+    wait_for("it is connected", || {
+        daemon.lines_with("MQTT: connected") > 0
+    });
+    let port = broker.port.to_string();
+    let twin = ["-i", "doorward-door", "-p", &port, "-t", "x", "-m", "x"];
+    Command::new("mosquitto_pub").args(twin).status().unwrap();
+    wait_for("it is pushed off", || {
+        daemon.lines_with("another client uses the same [device] id") > 0
+    });
+    assert_eq!(daemon.lines_with("TLS"), 0, "{}", daemon.log());
+}
+
+#[test]
 fn a_clean_stop_leaves_the_whole_database_in_one_file() {
     let door = Door::new("[mqtt]\nenabled = false\n");
     let clip = fixture("door.mjpeg");
@@ -113,4 +140,31 @@ fn a_clean_stop_leaves_the_whole_database_in_one_file() {
         .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
         .unwrap();
     assert!(row.0 == row.1 && row.0 >= seen, "{row:?}, seen {seen}");
+}
+
+#[test]
+fn a_second_daemon_on_one_database_is_refused() {
+    let door = Door::new("[mqtt]\nenabled = false\n");
+    door.expect(0, &["gallery", "list"]);
+    // Root may run it by hand, too.
+    let _ = chown(door.path("door.db"), Some(4321), Some(4321));
+    let clip = fixture("door.mjpeg");
+    let run = ["run", "--replay", &clip, "--fast"];
+    let mut first = Daemon::start(&door, &[&run[..], &["--repeat"]].concat());
+    wait_for("the first runs", || first.lines_with("camera: ") > 0);
+    let second = door.expect(2, &run);
+    for words in ["another `doorward run` uses this database", "door.db.lock"] {
+        assert!(second.err.contains(words), "{}", second.err);
+    }
+    door.expect(0, &["gallery", "list"]);
+    let owner = |file: &str| door.path(file).metadata().unwrap().uid();
+    assert_eq!(owner("door.db.lock"), owner("door.db"));
+    first.kill();
+    door.expect(0, &run);
+
+    // Where nothing can be locked the door goes on.
+    std::fs::remove_file(door.path("door.db.lock")).unwrap();
+    std::fs::create_dir(door.path("door.db.lock")).unwrap();
+    let said = door.expect(0, &run);
+    assert!(said.err.contains("is unknown"), "{}", said.err);
 }

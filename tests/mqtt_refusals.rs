@@ -55,6 +55,16 @@ fn a_wrong_password_is_told_and_a_right_one_taken() {
         ),
         "{missing}"
     );
+    let stopped = MqttSection {
+        password_file: Some("/run/credentials/none.service/mqtt.password".into()),
+        ..mqtt.clone()
+    };
+    let away = probed(&stopped).unwrap_err();
+    assert!(matches!(away, Problem::Away { .. }), "{away}");
+    assert!(
+        away.to_string().contains("while the service runs"),
+        "{away}"
+    );
     std::fs::write(&password, "wrong\n").unwrap();
     let wrong = probed(&mqtt).unwrap_err();
     assert!(matches!(wrong, Problem::Credentials { .. }), "{wrong}");

@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -128,4 +129,27 @@ fn a_new_configuration_holds_without_a_restart() {
     service.signal("HUP");
     let kinds = service.until("match");
     assert!(kinds.iter().all(|kind| kind != "camera"), "{kinds:?}");
+}
+
+#[test]
+fn only_the_journal_gets_levels_for_times() {
+    for (of_stderr, journal) in [(true, true), (false, false)] {
+        let door = Door::new("");
+        let path = door.path("log");
+        let log = fs::File::create(&path).unwrap();
+        let file = log.metadata().unwrap();
+        // Another inode is what a terminal inherits.
+        let inode = file.ino() + u64::from(!of_stderr);
+        let command = door.command(&["gallery", "list"]);
+        let status = Command::new(command.get_program())
+            .args(command.get_args())
+            .env("JOURNAL_STREAM", format!("{}:{inode}", file.dev()))
+            .stdout(Stdio::null())
+            .stderr(log)
+            .status();
+        assert!(status.unwrap().success());
+        let said = fs::read_to_string(&path).unwrap();
+        assert!(said.contains("made the key"), "{said}");
+        assert_eq!(said.starts_with("<6>made the key"), journal, "{said}");
+    }
 }

@@ -6,6 +6,7 @@
 
 mod access;
 mod choice;
+mod credential;
 mod door;
 mod range;
 mod sections;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use access::{AccessSection, RuleSection, Zone};
+pub use credential::{AWAY, is_credential};
 pub use door::{ChallengeSection, DoorSection, Level, LivenessSection, LockoutSection};
 pub use sections::{
     CameraSection, CommandsSection, DecisionSection, DetectionSection, DeviceId, DeviceSection,

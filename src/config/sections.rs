@@ -427,7 +427,7 @@ pub struct StoreSection {
     pub key_file: Option<PathBuf>,
     /// Events that wait for the broker at most; the oldest go first.
     pub outbox_limit: Count,
-    /// Days for which events are kept in the audit trail.
+    /// Days for which events are kept in the audit trail, and wait for the broker at most.
     pub audit_days: Count,
 }
 

@@ -23,11 +23,13 @@ pub(crate) fn clock_synced(trusted: bool) -> bool {
     trusted || Path::new(CLOCK_SYNCED).exists()
 }
 
-/// The machine's boot id. The unit hides the kernel's settings from the service and hands it over.
+/// The machine's boot id as 32 digits. The unit hides the kernel's settings from the service and hands it
+/// over.
 fn boot_id() -> String {
     let kernel = || std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
     let id = std::env::var("BOOT_ID").ok().or_else(kernel);
-    id.map_or_else(|| "unknown".to_owned(), |id| id.trim().to_owned())
+    // The kernel writes dashes, the service manager none.
+    id.map_or_else(|| "unknown".to_owned(), |id| id.trim().replace('-', ""))
 }
 
 /// Makes events of this device and run.

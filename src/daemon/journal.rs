@@ -5,18 +5,27 @@
 //! would be lost there, and logs as usual elsewhere.
 
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
 
 use crate::event::VerificationEvent;
 
 const SOCKET: &str = "/run/systemd/journal/socket";
 
+/// Whether standard error is the journal. systemd says which device and inode are; the variable alone
+/// says nothing, because a terminal inherits it.
+pub fn stderr_is_journal() -> bool {
+    std::env::var("JOURNAL_STREAM").is_ok_and(|journal| {
+        std::fs::metadata("/proc/self/fd/2")
+            .is_ok_and(|file| journal == format!("{}:{}", file.dev(), file.ino()))
+    })
+}
+
 /// Writes down an event that is stored.
 pub(super) fn write(event: &VerificationEvent, camera: &str) {
     let fields = fields(event, camera);
     let message = &fields[0].1;
-    // systemd sets this for what it starts with the journal as standard error.
-    if std::env::var_os("JOURNAL_STREAM").is_none() || send(&fields).is_err() {
+    if !stderr_is_journal() || send(&fields).is_err() {
         log::info!("{message}");
     }
 }

@@ -39,7 +39,7 @@ use crate::camera::{CameraState, CaptureEnd, Latest, Progress, Stop, capture_loo
 use crate::config::SourceKind;
 use crate::door::Strike;
 use crate::mqtt::{DeviceState, Publisher};
-use crate::store::Store;
+use crate::store::{Store, hold};
 
 use door::Door;
 use events::EventMaker;
@@ -54,6 +54,7 @@ use vision::Vision;
 use wishes::Wishes;
 
 pub(crate) use events::clock_synced;
+pub use journal::stderr_is_journal;
 pub use reload::Load;
 
 /// How long a replay's last events may take to reach the broker.
@@ -88,6 +89,7 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
         setup.open_source(Instant::now())?;
     }
     let store = Store::open_at_once(&setup.config.store, Timestamp::now())?;
+    let _held = hold(&setup.config.store.path)?;
     let pipeline = setup.pipeline()?;
     let maker = EventMaker::new(&setup, &pipeline);
     let wake = Arc::new(Notify::new());

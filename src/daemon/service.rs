@@ -80,11 +80,7 @@ impl Service {
             Some((name, _)) => format!("broker {name} is away"),
         };
         let state = self.shared.state.borrow().clone();
-        let gallery = match state.gallery_size {
-            0 => "nobody is enrolled yet".to_owned(),
-            1 => "1 person".to_owned(),
-            people => format!("{people} people"),
-        };
+        let gallery = people(state.gallery_size, state.templates_of_other_models);
         let store = if state.store == "failed" {
             "; events cannot be stored"
         } else {
@@ -103,6 +99,22 @@ impl Service {
         )
         .replace('\n', " ")
     }
+}
+
+/// Who is in the gallery, and who would be if another embedder had not made the templates.
+fn people(size: u32, foreign: u32) -> String {
+    let size = match (size, foreign) {
+        (0, 0) => "nobody is enrolled yet".to_owned(),
+        (0, _) => "nobody can be recognised".to_owned(),
+        (1, _) => "1 person".to_owned(),
+        (people, _) => format!("{people} people"),
+    };
+    let foreign = match foreign {
+        0 => return size,
+        1 => "1 template is of another model: enrol this person again".to_owned(),
+        many => format!("{many} templates are of another model: enrol these people again"),
+    };
+    format!("{size}, {foreign}")
 }
 
 /// Whether both threads have moved since the last sign of life.
@@ -141,6 +153,27 @@ pub(super) fn tell(words: &[NotifyState<'_>]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gallery_of_another_model_is_not_called_empty() {
+        let again = "are of another model: enrol these people again";
+        for (size, foreign, words) in [
+            (0, 0, "nobody is enrolled yet"),
+            (2, 0, "2 people"),
+            (
+                0,
+                3,
+                &format!("nobody can be recognised, 3 templates {again}"),
+            ),
+            (
+                1,
+                1,
+                "1 person, 1 template is of another model: enrol this person again",
+            ),
+        ] {
+            assert_eq!(people(size, foreign), words);
+        }
+    }
 
     #[test]
     fn one_thread_that_hangs_is_no_life() {

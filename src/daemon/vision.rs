@@ -110,7 +110,9 @@ impl Vision {
             gallery.threshold()
         );
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        self.shared.state.send_modify(|s| s.gallery_size = size);
+        self.shared.state.send_modify(|s| {
+            (s.gallery_size, s.templates_of_other_models) = (size, foreign);
+        });
         Ok(())
     }
 

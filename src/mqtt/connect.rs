@@ -101,11 +101,7 @@ fn tls(section: &MqttSection) -> Result<TlsConfiguration, Problem> {
 }
 
 fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, Problem> {
-    std::fs::read(path).map_err(|cause| Problem::File {
-        key,
-        path: path.into(),
-        cause,
-    })
+    std::fs::read(path).map_err(|cause| Problem::file(key, path, cause))
 }
 
 /// Editors end a file with a line end, which belongs to no password.

@@ -21,9 +21,11 @@ pub(super) async fn drive(
     intake: Option<Intake>,
     address: String,
 ) {
+    let mut taken = false;
     loop {
         let word = match event_loop.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(ack))) => {
+                taken = true;
                 News::Connected(ack.properties.and_then(|said| said.max_packet_size))
             }
             Ok(Event::Incoming(Packet::Publish(publish))) => {
@@ -33,6 +35,7 @@ pub(super) async fn drive(
                 continue;
             }
             Ok(_) => continue,
+            Err(error) if taken => News::Lost(Problem::from_library(error, &address).once_taken()),
             Err(error) => News::Lost(Problem::from_library(error, &address)),
         };
         let over = matches!(word, News::Lost(_));

@@ -1,9 +1,11 @@
 //! What can be wrong with the broker or the way to it, and how to mend it.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use rumqttc::{ConnectReturnCode, ConnectionError, StateError, TlsError};
+use rumqttc::{ConnectReturnCode, ConnectionError, DisconnectReasonCode, StateError, TlsError};
+
+use crate::config::{AWAY, is_credential};
 
 /// Why there is no connection. The message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +19,14 @@ pub enum Problem {
         path: PathBuf,
         /// What the system said.
         cause: std::io::Error,
+    },
+    /// A credential that systemd does not provide now.
+    #[error("[mqtt] {key} = \"{}\" {AWAY}", path.display())]
+    Away {
+        /// The key in the configuration.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
     },
     /// Nobody listens.
     #[error(
@@ -75,10 +85,34 @@ pub enum Problem {
         /// How.
         detail: String,
     },
+    /// The other side has ended a connection without saying why, before it took it.
+    #[error(
+        "the connection to {address} has ended: {detail} (a broker also does so when one side \
+             speaks TLS and the other does not)"
+    )]
+    HungUp {
+        /// Host and port.
+        address: String,
+        /// How.
+        detail: String,
+    },
+    /// The broker has ended a connection that it had taken, as it does for another client of the
+    /// same name.
+    #[error(
+        "the connection to {address} has ended: {detail}; if this comes again and again, another \
+             client uses the same [device] id, which has to be one device's alone"
+    )]
+    PushedOff {
+        /// Host and port.
+        address: String,
+        /// How.
+        detail: String,
+    },
     /// The broker's access list is against it.
     #[error(
-        "the broker does not let this client {what} {topic}; its access list has to (see \
-             config/mosquitto.acl)"
+        "the broker does not let this client {what} {topic}; commands are the owner's, not the \
+             device's (config/mosquitto.acl): name a configuration of the owner's user (--config \
+             owner.toml)"
     )]
     Forbidden {
         /// `read` or `write`.
@@ -111,7 +145,27 @@ pub enum Problem {
 impl Problem {
     /// Whether only a person can mend it, so that trying often is of no use.
     pub fn needs_somebody(&self) -> bool {
-        matches!(self, Self::File { .. } | Self::Credentials { .. })
+        matches!(
+            self,
+            Self::File { .. } | Self::Away { .. } | Self::Credentials { .. }
+        )
+    }
+
+    /// The file at `path`, which `key` of `[mqtt]` names, cannot be read.
+    pub(super) fn file(key: &'static str, path: &Path, cause: std::io::Error) -> Self {
+        let path = path.to_owned();
+        if cause.kind() == ErrorKind::NotFound && is_credential(&path) {
+            return Self::Away { key, path };
+        }
+        Self::File { key, path, cause }
+    }
+
+    /// The same of a connection that the broker had taken: TLS is not to blame any more.
+    pub(super) fn once_taken(self) -> Self {
+        match self {
+            Self::HungUp { address, detail } => Self::PushedOff { address, detail },
+            other => other,
+        }
     }
 
     pub(super) fn from_library(error: ConnectionError, address: &str) -> Self {
@@ -121,6 +175,13 @@ impl Problem {
             | ConnectionError::MqttState(StateError::ConnFail { reason: code }) => {
                 refused(code, address)
             }
+            ConnectionError::MqttState(StateError::ServerDisconnect {
+                reason_code: code @ DisconnectReasonCode::SessionTakenOver,
+                ..
+            }) => Self::PushedOff {
+                address,
+                detail: format!("{code:?}"),
+            },
             ConnectionError::Tls(TlsError::Io(error)) | ConnectionError::Io(error) => {
                 network(&error, address)
             }
@@ -170,14 +231,10 @@ fn ended(detail: String, address: String) -> Problem {
         return tls(detail, address);
     }
     let abrupt = ["reset by peer", "closed by peer", "eof"];
-    let hint = if abrupt.iter().any(|sign| detail.contains(sign)) {
-        " (a broker also does so when one side speaks TLS and the other does not)"
+    if abrupt.iter().any(|sign| detail.contains(sign)) {
+        Problem::HungUp { address, detail }
     } else {
-        ""
-    };
-    Problem::Lost {
-        address,
-        detail: format!("{detail}{hint}"),
+        Problem::Lost { address, detail }
     }
 }
 

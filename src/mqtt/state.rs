@@ -19,12 +19,14 @@ pub struct DeviceState {
     pub door: String,
     /// Subjects in the gallery.
     pub gallery_size: u32,
+    /// Templates that another embedder made, which recognise nobody.
+    pub templates_of_other_models: u32,
     /// Frames that the pipeline takes per second.
     pub frames_per_second: f32,
     /// Frames that were too many for the pipeline since the start.
     pub frames_dropped: u64,
-    /// Events that left the outbox unsent, because it was full or they could not be read, since the
-    /// database was made.
+    /// Events that left the outbox unsent, because it was full, or they were too old or could not be
+    /// read, since the database was made.
     pub events_dropped: u64,
     /// `ok`, or `failed` when the last event could not be stored.
     pub store: String,

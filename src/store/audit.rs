@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::chain::{Chain, Line, Link};
+use super::events::count_dropped;
 use super::{Store, StoreError, immediate};
 
 /// The last line that pruning took.
@@ -201,7 +202,8 @@ fn line<'a>(row: &'a rusqlite::Row<'_>) -> rusqlite::Result<Line<'a>> {
 impl Store {
     /// Forgets events older than `audit_days`, the oldest [`PIECE`] of them: whoever calls this
     /// again until nothing goes keeps nobody waiting for long, and a full disk has room for it.
-    /// What waits for the broker stays, and so does all that came after it. Returns how many went.
+    /// Those that still wait for the broker go too, counted among the dropped: an event that it never
+    /// takes would keep all that came after it. Returns how many went.
     ///
     /// A device may start with a wrong clock: an event counts as old when it, or one after it, is
     /// old by a clock that was synchronised, and none before it is young by such a clock. Call this
@@ -224,6 +226,8 @@ impl Store {
                 anchor.holds &= link == chain.link(&anchor.link, line);
                 (anchor.seq, anchor.link) = (line.seq, link);
             })?;
+            let unsent = transaction.execute("delete from outbox where seq <= ?1", [last])?;
+            count_dropped(&transaction, u32::try_from(unsent).unwrap_or(u32::MAX))?;
             pruned = transaction.execute("delete from event where seq <= ?1", [last])?;
             anchor.write(&transaction, chain, ANCHOR)?;
         }
@@ -315,7 +319,7 @@ fn believe(
     Ok(believed)
 }
 
-/// The last line of those to be pruned at once: older than `oldest`, and not waiting for the broker.
+/// The last line of those to be pruned at once, older than `oldest`.
 fn last_of_piece(
     transaction: &Transaction<'_>,
     oldest: i64,
@@ -329,9 +333,7 @@ fn last_of_piece(
         [oldest, now],
         |row| row.get(0),
     )?;
-    let waiting: Option<i64> =
-        transaction.query_row("select min(seq) from outbox", [], |row| row.get(0))?;
-    let Some(last) = old.map(|old| old.min(waiting.map_or(i64::MAX, |w| w - 1))) else {
+    let Some(last) = old else {
         return Ok(None);
     };
     transaction.query_row(

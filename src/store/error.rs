@@ -78,6 +78,15 @@ pub enum StoreError {
     /// Another process kept the database locked.
     #[error("another process has been writing to the database for too long; try again")]
     Busy,
+    /// Another daemon holds the database.
+    #[error(
+        "another `doorward run` uses this database and holds {}; stop it (`systemctl stop doorward` \
+         where it is the service), or give this one a [store] path of its own", path.display()
+    )]
+    Taken {
+        /// The file that it has locked.
+        path: PathBuf,
+    },
     /// Damage found while running.
     #[error(
         "the database is damaged ({0}); stop doorward and start it again: it then puts the \

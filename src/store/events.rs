@@ -119,7 +119,8 @@ impl Store {
             .query_row("select count(*) from outbox", [], |row| row.get(0))?)
     }
 
-    /// Events that ever left the outbox unsent, because it was full or they could not be read.
+    /// Events that ever left the outbox unsent, because it was full, or they were too old or could not
+    /// be read.
     pub fn outbox_dropped(&self) -> Result<u64, StoreError> {
         self.counter("outbox_dropped")
     }
@@ -212,7 +213,8 @@ fn shorten(transaction: &Transaction<'_>, limit: u32) -> rusqlite::Result<u32> {
     Ok(excess)
 }
 
-fn count_dropped(transaction: &Transaction<'_>, events: u32) -> rusqlite::Result<usize> {
+/// Counts events that leave the outbox unsent.
+pub(super) fn count_dropped(transaction: &Transaction<'_>, events: u32) -> rusqlite::Result<usize> {
     transaction.execute(
         "update counter set value = value + ?1 where name = 'outbox_dropped'",
         [events],

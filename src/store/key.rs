@@ -5,21 +5,17 @@
 //! whose key is lost cannot be read by anybody, and a new key would only hide that.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use super::{folder_of, with_suffix};
-use crate::config::StoreSection;
+use crate::config::{AWAY, StoreSection, is_credential};
 
 /// The key's bytes, which are wiped when they are no longer needed.
 pub(super) type KeyBytes = Zeroizing<[u8; 32]>;
-
-/// Where systemd puts the credentials of a service. It guards them by an access list, whose mask
-/// shows as the group's permissions.
-const CREDENTIALS: &str = "/run/credentials";
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +36,8 @@ pub enum KeyError {
     NotThere(PathBuf),
     /// A credential that systemd does not provide now.
     #[error(
-        "the key {} is a credential: it is there only while the service runs and /etc/credstore \
-         holds it. Start the service, and enrol beside it with --photo or `doorward command enroll`",
+        "the key {} {AWAY}. Start the service, and enrol beside it with --photo or `doorward command \
+         enroll`",
         .0.display()
     )]
     Away(PathBuf),
@@ -56,6 +52,12 @@ pub enum KeyError {
         /// Its permissions.
         mode: u32,
     },
+    /// The file is somebody else's.
+    #[error(
+        "the key {} may not be read by this user; it has to belong to the user that runs doorward: \
+         for the service run `chown doorward {}`", .0.display(), .0.display()
+    )]
+    Denied(PathBuf),
     /// The file holds something else.
     #[error("{} holds no key: expected 64 hexadecimal digits", .0.display())]
     Format(PathBuf),
@@ -96,7 +98,7 @@ pub(super) fn obtain(section: &StoreSection, sealed: bool) -> Result<KeyBytes, K
     if let Some(key) = read(&path)? {
         return Ok(key);
     }
-    if path.starts_with(CREDENTIALS) {
+    if is_credential(&path) {
         return Err(KeyError::Away(path));
     }
     if sealed {
@@ -108,7 +110,7 @@ pub(super) fn obtain(section: &StoreSection, sealed: bool) -> Result<KeyBytes, K
     let made = write_beside(&path, &random()?, &section.path)?;
     // Another process may have been faster; then its key is the key.
     let outcome = match std::fs::hard_link(&made, &path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         _ => std::fs::remove_file(&made).and_then(|()| sync_folder(&path)),
     };
     outcome.map_err(failed(&path))?;
@@ -124,13 +126,16 @@ pub(super) fn obtain(section: &StoreSection, sealed: bool) -> Result<KeyBytes, K
 /// # Errors
 /// A file that cannot be read, that others can read or change, or that holds no key.
 pub fn read(path: &Path) -> Result<Option<KeyBytes>, KeyError> {
+    let guarded = is_credential(path);
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied && !guarded => {
+            return Err(KeyError::Denied(path.into()));
+        }
         Err(error) => return Err(failed(path)(error)),
     };
     let mode = file.metadata().map_err(failed(path))?.permissions().mode() & 0o7777;
-    let guarded = path.starts_with(CREDENTIALS);
     if mode & if guarded { 0o037 } else { 0o077 } != 0 {
         let path = path.into();
         return Err(KeyError::Exposed { path, mode });
@@ -139,7 +144,7 @@ pub fn read(path: &Path) -> Result<Option<KeyBytes>, KeyError> {
     let read = file.take(128).read_to_string(&mut text);
     let no_key = || KeyError::Format(path.into());
     read.map_err(|error| match error.kind() {
-        std::io::ErrorKind::InvalidData => no_key(),
+        ErrorKind::InvalidData => no_key(),
         _ => failed(path)(error),
     })?;
     let digits = text.trim();
@@ -163,7 +168,7 @@ pub(super) fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, KeyError> {
 
 /// Writes `key` to a file of its own beside `path`, for [`install`] to put it there.
 pub(super) fn prepare(path: &Path, key: &KeyBytes) -> Result<(), KeyError> {
-    if path.starts_with(CREDENTIALS) {
+    if is_credential(path) {
         return Err(KeyError::Credential(path.into()));
     }
     let made = write_beside(path, key, path)?;
@@ -176,7 +181,7 @@ pub(super) fn prepare(path: &Path, key: &KeyBytes) -> Result<(), KeyError> {
 /// database meanwhile may have done so.
 pub(super) fn install(path: &Path) -> Result<(), KeyError> {
     match std::fs::rename(next(path), path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         other => other.and_then(|()| sync_folder(path)).map_err(failed(path)),
     }
 }

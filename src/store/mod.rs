@@ -3,6 +3,7 @@
 //! This room owns the SQLite database and is the only one that speaks SQL. It never speaks to a
 //! network. The command line and the daemon may use one database at the same time: readers and
 //! one writer do not stand in each other's way (write-ahead log), and writers wait for each other.
+//! Of daemons a database has one (`hold.rs`).
 //! Every write is on the disk when its method returns (`synchronous = full`).
 //!
 //! Templates are sealed with the device's key and the audit trail is chained (`seal.rs`,
@@ -19,6 +20,7 @@ mod erase;
 mod error;
 mod events;
 mod gallery;
+mod hold;
 mod key;
 mod rekey;
 mod seal;
@@ -41,6 +43,7 @@ pub use door::RememberedRefusals;
 pub use error::StoreError;
 pub use events::Recorded;
 pub use gallery::{Enrolled, SubjectSummary};
+pub use hold::hold;
 pub use key::{KeyError, read as read_key};
 
 use chain::Chain;

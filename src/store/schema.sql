@@ -60,7 +60,7 @@ create table counter (
 insert into counter (name, value) values
   -- `seq` of the newest event.
   ('event_seq', 0),
-  -- Events that left the outbox unsent because it was full.
+  -- Events that left the outbox unsent.
   ('outbox_dropped', 0),
   -- Grows with every change of subjects and templates, by whichever process.
   ('gallery_revision', 0);

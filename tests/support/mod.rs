@@ -47,7 +47,7 @@ pub fn event(event_type: EventType, ts: Timestamp) -> VerificationEvent {
         event_id: ulid::Ulid::generate().to_string(),
         event_type,
         device_id: "front".to_owned(),
-        boot_id: "9d2c6b1e-6f1b-4b0e-8a51-0c8d0d2f1a11".to_owned(),
+        boot_id: "9d2c6b1e6f1b4b0e8a510c8d0d2f1a11".to_owned(),
         seq: 1,
         ts: ts.to_string(),
         clock_synced: true,
