@@ -99,6 +99,7 @@ class Run:
         self.optimisers = optimisers(self.student, self.hints, settings)
         self.others = torch.empty(0, config.embedding, device=settings.device)  # the teacher's answers of late
         self.step, self.seconds, self.seen = 0, 0.0, 0
+        self.ranges = {}  # of the simulated rounding
         self.clock = time.monotonic()  # when `seconds` was last brought up to date
 
     @property
@@ -116,7 +117,7 @@ class Run:
             "config": self.student.describe(), "student": self.student.state_dict(),
             "average": self.average.state_dict(), "hints": self.hints.state_dict(),
             "optimisers": [o.state_dict() for o in self.optimisers],
-            "step": self.step, "seconds": self.seconds, "seen": self.seen,
+            "step": self.step, "seconds": self.seconds, "seen": self.seen, "ranges": self.ranges,
         }, partial)
         partial.rename(self.folder / "checkpoint.pt")
 
@@ -133,6 +134,7 @@ class Run:
         for optimiser, kept in zip(self.optimisers, state["optimisers"]):
             optimiser.load_state_dict(kept)
         self.step, self.seconds, self.seen = state["step"], state["seconds"], state["seen"]
+        self.ranges = state.get("ranges", {})
         return True
 
     def update_average(self) -> None:
@@ -284,5 +286,6 @@ def start(folder: Path, config: Config, settings: Settings, init: Path | None, f
             onnx_weights.load_into(run.student, init, some)
         run.average.load_state_dict(run.student.state_dict())
     if settings.int8:
-        rounding.simulate(run.student, interpolate(some, size=run.size, mode="bilinear"))
+        run.ranges = run.ranges or rounding.ranges(run.student, interpolate(some, size=run.size, mode="bilinear"))
+        rounding.simulate(run.student, run.ranges)
     return run

@@ -82,6 +82,14 @@ def test_a_stopped_run_continues_and_learns(tmp_path):
         distill.start(tmp_path, Config(width=0.5, embedding=8), settings, None, images)
 
 
+def test_a_run_that_continues_rounds_in_the_ranges_of_its_start(tmp_path):
+    images, _ = made_up()
+    settings = distill.Settings(workers=1, int8=True)
+    run = distill.start(tmp_path, SMALL, settings, None, images)
+    run.save()
+    assert run.ranges and distill.start(tmp_path, SMALL, settings, None, images.flip(1) // 3).ranges == run.ranges
+
+
 def test_unchanged_pose_only_mirrors():
     images = torch.rand(2, 3, 112, 112)
     same, mirrored = augment.similarity_jitter(
