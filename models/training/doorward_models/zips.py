@@ -6,6 +6,7 @@ Never augments and never interprets an image.
 
 import io
 import zipfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,19 +24,24 @@ def image_names(archive: zipfile.ZipFile) -> list[str]:
 
 
 def read_rgb(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """One image as uint8 [H, W, 3] RGB. Raises `OSError` when it cannot be decoded."""
-    with Image.open(io.BytesIO(archive.read(name))) as image:
-        return np.asarray(image.convert("RGB"))
+    """One image as uint8 [H, W, 3] RGB. Raises `OSError`, which names it, when it cannot be decoded."""
+    try:
+        with Image.open(io.BytesIO(archive.read(name))) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
+        raise OSError(f"{archive.filename}: {name}: {error}") from error
 
 
 def build(zips: list[Path], cache: Path) -> None:
     """Decodes every 112x112 image of `zips` into `cache`, ordered by name over all archives.
 
-    Raises `ValueError` for an image of another size.
+    Raises `ValueError` for an image of another size, and when there is none.
     """
-    cache.mkdir(parents=True, exist_ok=True)
     archives = [zipfile.ZipFile(z) for z in zips]
     index = sorted((name, a) for a, archive in enumerate(archives) for name in image_names(archive))
+    if not index:
+        raise ValueError(f"no images in {', '.join(map(str, zips))}")
+    cache.mkdir(parents=True, exist_ok=True)
     partial = cache / "images.partial.npy"
     images = np.lib.format.open_memmap(
         partial, mode="w+", dtype=np.uint8, shape=(len(index), SIZE, SIZE, 3)
@@ -59,8 +65,11 @@ def load(cache: Path) -> tuple[np.ndarray, list[str]]:
 
 
 def archives(shared: Path) -> list[Path]:
-    """The archives of the distillation faces."""
-    return sorted((shared / "data" / "distill").glob("faces_*.zip"))
+    """The archives of the distillation faces. Raises `ValueError` when there are none."""
+    found = sorted((shared / "data" / "distill").glob("faces_*.zip"))
+    if not found:
+        raise ValueError(f"no faces_*.zip in {shared / 'data' / 'distill'}")
+    return found
 
 
 def faces(shared: Path, runs: Path) -> tuple[np.ndarray, list[str]]:

@@ -128,3 +128,14 @@ def test_an_exported_detector_can_be_trained_on(tmp_path):
     again = Network(8, 8, 16)
     restore.load_into(again, tmp_path / "plain.onnx", images)
     assert torch.allclose(again(images), expected, atol=1e-3)
+
+
+def test_fewer_scenes_than_a_batch_are_counted(tmp_path):
+    with pytest.raises(ValueError, match="0 scenes of 96 pixels"):
+        shards.complete(tmp_path, 96)
+    (tmp_path / "96-000").mkdir()
+    for name in shards.FIELDS:
+        np.save(tmp_path / "96-000" / f"{name}.npy", np.zeros((4, 1)))
+    assert shards.complete(tmp_path, 96, least=4) == [tmp_path / "96-000"]
+    with pytest.raises(ValueError, match="4 scenes of 96 pixels .*, 5 needed"):
+        shards.complete(tmp_path, 96, least=5)

@@ -1,8 +1,12 @@
 """The schedule, the targets, augmentation and one short run with a stop in between."""
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from doorward_models import augment, distill, manifest, targets, zips
 from doorward_models.networks import Config
@@ -170,18 +174,25 @@ def test_split_keeps_faces_apart():
     assert len(validation) == 10 and not set(training) & set(validation)
 
 
-def test_zips_of_other_sizes_are_refused(tmp_path):
-    import io
-    import zipfile
-
-    from PIL import Image
-
+def png(width: int) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", (100, 112)).save(buffer, "png")
+    Image.new("RGB", (width, 112)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("members", "error", "words"), [
+    ({"x/1.png": png(100)}, ValueError, "x/1.png: 100x112"),
+    ({"index.tsv": b""}, ValueError, "no images in .*a.zip"),
+    ({"x/1.png": png(112), "x/2.png": png(112)[:60]}, OSError, "a.zip: x/2.png: "),
+    ({"x/1.png": b"no image"}, OSError, "a.zip: x/1.png: "),
+])
+def test_bad_zips_are_refused_by_name(tmp_path, members, error, words):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("x/1.png", buffer.getvalue())
-    with pytest.raises(ValueError, match="100x112"):
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(error, match=words):
         zips.build([tmp_path / "a.zip"], tmp_path / "cache")
+    assert not (tmp_path / "cache" / "images.npy").exists()
 
 
 def test_manifest_replaces_one_model_and_keeps_the_others():

@@ -52,6 +52,8 @@ def evaluate(args: argparse.Namespace) -> None:
     """Measure a detector file on LFW and on the held-out negatives."""
     from .evaluate import evaluate
 
+    if args.verify and args.limit:
+        raise SystemExit("--verify needs every image of the pairs: leave --limit away")
     evaluate(args.model, args.teacher, args.shared, args.runs / "detector", args.threads, args.limit, args.verify)
 
 

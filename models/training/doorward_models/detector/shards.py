@@ -82,6 +82,10 @@ class Shard:
         return len(self.images)
 
 
-def complete(folder: Path, size: int) -> list[Path]:
-    """Finished shards of one scene size, in order."""
-    return sorted(p for p in folder.glob(f"{size}-*") if p.suffix != ".partial")
+def complete(folder: Path, size: int, least: int = 1) -> list[Path]:
+    """Finished shards of one scene size, in order. Raises `ValueError` when they hold fewer than `least` scenes."""
+    found = sorted(p for p in folder.glob(f"{size}-*") if p.suffix != ".partial")
+    scenes = sum(len(Shard(p)) for p in found)
+    if scenes < least:
+        raise ValueError(f"{scenes} scenes of {size} pixels in {folder}, {least} needed: compose them first")
+    return found

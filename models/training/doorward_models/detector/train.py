@@ -162,7 +162,7 @@ def train(runs: Path, size: int, steps: int, batch: int, peak: float, threads: i
     """Trains the whole network on labels until `steps`, from `start`; `marks` weighs the landmarks."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    shards = complete(runs / "shards", size)
+    shards = complete(runs / "shards", size, least=batch)
     network = begin(start, shards)
     parameters, macs = cost(network, 256, 320)
     print(f"{parameters} parameters, {macs / 1e6:.1f} M MAC at 320x256 ({macs / 1e6 * 240 / 256:.1f} M at 320x240)")
