@@ -48,7 +48,7 @@ def release(a):
     images, names = zips.faces(a.shared, a.runs)
     folded, some = fold(network), lambda count: np.linspace(0, len(images) - 1, count).astype(int)
     centre(folded, teacher.unit(torch.from_numpy(images[some(CENTRED_ON)])))
-    f32, int8 = a.runs / a.run / "f32.onnx", a.models / "embedder.onnx"
+    f32, int8 = a.runs / a.run / "f32.onnx", a.runs / a.run / "embedder.onnx"
     macs, weights = cost(network)
     notes = {"config": json.dumps(network.describe()), "macs": str(macs), "weights": str(weights)}
     export.save(folded, network.config.embedding, f32, notes)
@@ -64,7 +64,7 @@ def release(a):
     }
     text = calibrate.toml(counted, a.name, CALIBRATED_ON)
     section = manifest.embedder_section(a.name, int8, network.config.embedding, words, text)
-    manifest.update(a.models / "manifest.toml", a.name, section)
+    manifest.ship(int8, a.models, a.name, section)
 
 
 def in_words(m: dict[str, float]) -> str:

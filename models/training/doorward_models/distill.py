@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from . import augment, losses, muon, onnx_weights, precision, rounding, targets, teacher, workers, zips
 from .networks import Config, FaceNet, FlattenHead, Unit, joined, with_mirror_images
+from .whole import whole
 
 OTHERS = 4096  # faces of the last batches that a batch is compared with
 VECTOR_RATE = 0.06  # learning rate of everything but convolutions, as a share of theirs
@@ -112,14 +113,14 @@ class Run:
         return size_at(self.progress, self.settings, 112 // self.student.config.reduce)
 
     def save(self) -> None:
-        partial = self.folder / "checkpoint.partial"
-        torch.save({
+        state = {
             "config": self.student.describe(), "student": self.student.state_dict(),
             "average": self.average.state_dict(), "hints": self.hints.state_dict(),
             "optimisers": [o.state_dict() for o in self.optimisers],
             "step": self.step, "seconds": self.seconds, "seen": self.seen, "ranges": self.ranges,
-        }, partial)
-        partial.rename(self.folder / "checkpoint.pt")
+        }
+        with whole(self.folder / "checkpoint.pt") as path:
+            torch.save(state, path)
 
     def restore(self) -> bool:
         """Continues from the checkpoint of this folder, if there is one."""
@@ -275,7 +276,6 @@ def work(rank: int, folder: Path, runs: Path, path: Path, config: Config, settin
 
 def start(folder: Path, config: Config, settings: Settings, init: Path | None, faces: torch.Tensor) -> Run:
     """A new run, the continuation of the one in `folder`, or one that starts from a checkpoint or a model."""
-    folder.mkdir(parents=True, exist_ok=True)
     run = Run(folder, config, settings)
     some = teacher.unit(faces[:: max(1, len(faces) // 256)])
     if not run.restore() and init:

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from . import zips
+from .whole import whole
 
 # ArcFace 112x112 positions: right eye, left eye, nose, right and left mouth corner (x, y).
 TEMPLATE = np.array([
@@ -51,7 +52,6 @@ def aligned_lfw(shared: Path, runs: Path) -> tuple[np.ndarray, list[str]]:
     """
     cache = runs / "lfw"
     if not (cache / "images.npy").exists():
-        cache.mkdir(parents=True, exist_ok=True)
         model = str(shared / "models" / "face_detection_yunet_2023mar.onnx")
         detector = cv2.FaceDetectorYN.create(model, "", (250, 250), 0.6, 0.3)
         archive = zipfile.ZipFile(shared / "data" / "lfw" / "lfw_dev.zip")
@@ -61,8 +61,9 @@ def aligned_lfw(shared: Path, runs: Path) -> tuple[np.ndarray, list[str]]:
             image = zips.read_rgb(archive, name)
             face = align(detector, image)
             images[row] = cv2.resize(image[65:185, 65:185], (zips.SIZE,) * 2) if face is None else face
-        (cache / "names.txt").write_text("".join(f"{n}\n" for n in names))
-        np.save(cache / "images.npy", images)
+        with whole(cache / "images.npy") as path:
+            np.save(path, images)
+            (cache / "names.txt").write_text("".join(f"{n}\n" for n in names))
     return zips.load(cache)
 
 

@@ -1,13 +1,16 @@
 """The manifest of the shipped models.
 
-Owns the text of `[models.<name>]` sections: one is replaced, all others stay as they are.
+Owns the text of `[models.<name>]` sections: one is replaced, together with its file, all others stay as they are.
 """
 
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
+
+from .whole import whole
 
 HEADER = 'format = 1\n\n[default]\ndetector = "detector"\nembedder = "embedder"\nliveness = "liveness"\n'
 
@@ -49,7 +52,13 @@ def replace_section(text: str, name: str, section: str) -> str:
     return "\n".join([*others(parts[:place]), section, *others(parts[place:])])
 
 
-def update(path: Path, name: str, section: str) -> None:
-    """Writes `section` into the manifest at `path`, which is created when it is missing or empty."""
+def ship(model: Path, folder: Path, name: str, section: str) -> None:
+    """Puts the file `model` into `folder` and `section` into the manifest there, both at once.
+
+    The manifest is created when it is missing or empty.
+    """
+    path = folder / "manifest.toml"
     text = path.read_text() if path.exists() else ""
-    path.write_text(replace_section(text if "[default]" in text else HEADER, name, section))
+    with whole(folder / model.name) as file, whole(path) as unfinished:
+        shutil.copyfile(model, file)
+        unfinished.write_text(replace_section(text if "[default]" in text else HEADER, name, section))

@@ -14,6 +14,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from .whole import whole
+
 SIZE = 112
 SUFFIXES = {".webp", ".jpg", ".jpeg", ".png"}
 
@@ -41,21 +43,16 @@ def build(zips: list[Path], cache: Path) -> None:
     index = sorted((name, a) for a, archive in enumerate(archives) for name in image_names(archive))
     if not index:
         raise ValueError(f"no images in {', '.join(map(str, zips))}")
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = cache / "images.partial.npy"
-    images = np.lib.format.open_memmap(
-        partial, mode="w+", dtype=np.uint8, shape=(len(index), SIZE, SIZE, 3)
-    )
-    with ThreadPoolExecutor() as pool:
+    with whole(cache / "images.npy") as path, ThreadPoolExecutor() as pool:
+        images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(index), SIZE, SIZE, 3))
         decoded = pool.map(lambda entry: read_rgb(archives[entry[1]], entry[0]), index)
         for row, image in enumerate(tqdm(decoded, desc="decode", total=len(index), mininterval=5)):
             if image.shape != (SIZE, SIZE, 3):
                 name = index[row][0]
                 raise ValueError(f"{name}: {image.shape[1]}x{image.shape[0]} pixels, expected {SIZE}x{SIZE}")
             images[row] = image
-    images.flush()
-    (cache / "names.txt").write_text("".join(f"{name}\n" for name, _ in index))
-    partial.rename(cache / "images.npy")
+        images.flush()
+        (cache / "names.txt").write_text("".join(f"{name}\n" for name, _ in index))
 
 
 def load(cache: Path) -> tuple[np.ndarray, list[str]]:

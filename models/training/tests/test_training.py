@@ -10,6 +10,7 @@ from PIL import Image
 
 from doorward_models import augment, distill, manifest, targets, zips
 from doorward_models.networks import Config
+from doorward_models.whole import whole
 
 SMALL = Config(plan="fused", width=0.25, head="flatten", embedding=8)
 
@@ -202,3 +203,23 @@ def test_manifest_replaces_one_model_and_keeps_the_others():
     assert "old" not in new and "kept = 1" in new and new.count("[models.a]") == 1
     assert new.index("[models.a]") < new.index("[models.ab]"), "in its place"
     assert manifest.replace_section(new, "a", "[models.a]\nnew = 1\n") == new
+
+
+def test_a_model_and_its_section_are_shipped_together(tmp_path):
+    (tmp_path / "a.onnx").write_bytes(b"model")
+    manifest.ship(tmp_path / "a.onnx", tmp_path / "models", "a", "[models.a]\nnew = 1\n")
+    assert sorted(p.name for p in (tmp_path / "models").iterdir()) == ["a.onnx", "manifest.toml"]
+    text = (tmp_path / "models" / "manifest.toml").read_text()
+    assert text.startswith(manifest.HEADER) and text.endswith("[models.a]\nnew = 1\n")
+
+
+def test_what_was_not_finished_is_not_there(tmp_path):
+    path = tmp_path / "new" / "a.npy"
+    with pytest.raises(KeyboardInterrupt), whole(path) as unfinished:
+        np.save(unfinished, np.zeros(3))
+        raise KeyboardInterrupt
+    assert not path.exists()
+    for value in (1, 2):
+        with whole(path) as unfinished:
+            np.save(unfinished, np.full(3, value))
+    assert np.load(path)[0] == 2 and list(path.parent.iterdir()) == [path]

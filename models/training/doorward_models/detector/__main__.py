@@ -35,6 +35,7 @@ def export(args: argparse.Namespace) -> None:
     import numpy as np
     import onnx
 
+    from ..whole import whole
     from . import export as writer
     from . import quantise, shards
 
@@ -43,7 +44,8 @@ def export(args: argparse.Namespace) -> None:
     onnx.save(writer.build(writer.load(args.checkpoint or folder / "checkpoint.pt")), plain)
     scenes = shards.Shard(shards.complete(folder / "shards", args.size)[0])
     images = np.asarray(scenes.images[: args.calibrate])
-    quantise.quantise(plain, args.out, images, args.method)
+    with whole(args.out) as path:
+        quantise.quantise(plain, path, images, args.method)
     for path in (plain, args.out):
         print(f"{path.name}: {path.stat().st_size} bytes")
 

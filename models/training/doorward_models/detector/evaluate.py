@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..teacher import normalise, session
+from ..whole import whole
 from . import grid, sources
 from .model_file import Detector
 
@@ -43,8 +44,8 @@ def reference(images: list, teacher: Detector, cache: Path) -> np.ndarray:
         found = [central(teacher.faces(i, 0.6), i.shape) for _, i in tqdm(images, "reference", mininterval=10)]
         if any(len(f) == 0 for f in found):
             raise ValueError("the teacher misses a face, so it cannot be the reference")
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        np.save(cache, np.concatenate(found))
+        with whole(cache) as path:
+            np.save(path, np.concatenate(found))
     return np.load(cache)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ..whole import whole
 from . import compose, grid
 from .model_file import Detector
 from .sources import Sources
@@ -62,12 +63,10 @@ def write(folder: Path, index: int, count: int, size: int, sources: Sources, tea
             arrays["images"][row] = compose.scene(rng, sources, size)
         for row, said in zip(rows, teacher.cells(arrays["images"][rows.start : rows.stop])):
             arrays["target"][row], arrays["owner"][row], arrays["faces"][row] = label(said)
-    target = folder / f"{size}-{index:03}"
-    partial = target.with_suffix(".partial")
-    partial.mkdir(parents=True, exist_ok=True)
-    for name in FIELDS:
-        np.save(partial / f"{name}.npy", arrays[name])
-    partial.rename(target)
+    with whole(folder / f"{size}-{index:03}") as path:
+        path.mkdir(exist_ok=True)
+        for name in FIELDS:
+            np.save(path / f"{name}.npy", arrays[name])
 
 
 class Shard:

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
 from .. import precision
+from ..whole import whole
 from . import grid, restore
 from .degrade import degrade
 from .loss import MARKS, loss
@@ -111,8 +112,8 @@ def loop(
 
     def save() -> None:
         state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "ema": ema, "step": step}
-        torch.save(state, checkpoint.with_suffix(".new"))
-        checkpoint.with_suffix(".new").rename(checkpoint)
+        with whole(checkpoint) as path:
+            torch.save(state, path)
 
     batches.seed = step
     recent, saved = {}, time.monotonic()

@@ -12,6 +12,7 @@ import onnx
 import torch
 
 from .. import export, manifest, quantise, teacher, zips
+from ..whole import whole
 from . import data, measures, train
 from .network import fold
 
@@ -31,7 +32,8 @@ def judge(a):
         network = train.train(faces, faces.rows(without=name), s, folder(a) / f"without_{name}.pt")
         rows = faces.rows(only=name)
         own[rows] = train.scores(network, faces.images[rows])
-    np.save(folder(a) / "judged.npy", own)
+    with whole(folder(a) / "judged.npy") as path:
+        np.save(path, own)
     point, error = measures.equal_error(own, faces.real)
     print(f"threshold {point:.4f}, where both rates are {100 * error:.1f} % over all sets; "
           f"of the published networks' answers {100 * measures.equal_error(faces.answers, faces.real)[1]:.1f} %\n")
@@ -82,7 +84,7 @@ def release(a):
     faces = data.load(a.shared, a.runs)
     everything = np.arange(len(faces.real))
     network = train.train(faces, everything, train.Settings(steps=a.steps), folder(a) / "all.pt")
-    f32, int8 = folder(a) / "f32.onnx", a.models / "liveness.onnx"
+    f32, int8 = folder(a) / "f32.onnx", folder(a) / "liveness.onnx"
     export.save(fold(network), 1, f32, {})
     rows = np.linspace(0, len(faces.real) - 1, CALIBRATION_FACES).astype(int)
     quantise.static_qdq(f32, int8, [teacher.normalise(faces.images[r : r + 1]) for r in rows], "mse")
@@ -93,7 +95,7 @@ def release(a):
     judged = np.load(folder(a) / "judged.npy")
     point, _ = measures.equal_error(judged, faces.real)
     text = section(a.name, int8, point, *measures.rates(judged, faces.real, point))
-    manifest.update(a.models / "manifest.toml", a.name, text)
+    manifest.ship(int8, a.models, a.name, text)
 
 
 def section(name: str, model: Path, threshold: float, apcer: float, bpcer: float) -> str:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from .. import zips
 from ..evaluate import TEMPLATE, similarity_transform
+from ..whole import whole
 from . import taught
 
 MARGIN = 0.4  # of each side, repeated around an image that is hardly larger than the face
@@ -62,9 +63,9 @@ def build(shared: Path, cache: Path) -> None:
             faces.append(face)
             lines.append("\t".join(Path(name).parts[-3:-1]))
     print(f"{len(names) - len(faces)} of {len(names)} images without a face are left out")
-    cache.mkdir(parents=True, exist_ok=True)
-    (cache / "faces.tsv").write_text("\n".join(lines) + "\n")
-    np.save(cache / "faces.npy", np.stack(faces))
+    with whole(cache / "faces.npy") as path:
+        np.save(path, np.stack(faces))
+        (cache / "faces.tsv").write_text("\n".join(lines) + "\n")
 
 
 def load(shared: Path, runs: Path) -> Faces:
@@ -84,5 +85,7 @@ def load(shared: Path, runs: Path) -> Faces:
 def _cached(path: Path, make) -> np.ndarray:
     """The array at `path`, made at the first call."""
     if not path.exists():
-        np.save(path, make())
+        made = make()
+        with whole(path) as unfinished:
+            np.save(unfinished, made)
     return np.load(path)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from .. import augment, muon, precision
 from ..networks import Unit
 from ..teacher import unit
+from ..whole import whole
 from . import measures
 from .data import Faces
 from .network import LivenessNet
@@ -108,8 +109,8 @@ def train(faces: Faces, rows: np.ndarray, s: Settings, path: Path) -> LivenessNe
         binary_cross_entropy_with_logits(logits, wanted).backward()
         for optimiser in optimisers:
             optimiser.step()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(network.state_dict(), path)
+    with whole(path) as unfinished:
+        torch.save(network.state_dict(), unfinished)
     return network.eval()
 
 
