@@ -38,7 +38,10 @@ def distil(a):
                                 int8=a.int8, warm_up=0.0 if a.int8 else 0.04, live=a.live, finish=a.finish,
                                 device=a.device)
     config = Config(a.plan, a.width, a.activation, a.head, a.size, a.reduce)
-    workers.run(a.workers, distill.work, a.runs / a.run, a.runs, a.teacher, config, settings, a.init)
+    folder = a.runs / a.run
+    if a.init and (folder / "checkpoint.pt").exists():
+        print(f"{folder / 'checkpoint.pt'} is continued; --init {a.init} counts only where there is none")
+    workers.run(a.workers, distill.work, folder, a.runs, a.teacher, config, settings, a.init)
 
 
 def release(a):

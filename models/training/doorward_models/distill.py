@@ -133,6 +133,8 @@ class Run:
         for name in ("student", "average", "hints"):
             getattr(self, name).load_state_dict(state[name])
         for optimiser, kept in zip(self.optimisers, state["optimisers"]):
+            for group, new in zip(kept["param_groups"], optimiser.param_groups):
+                group["peak"] = new["peak"]  # the rate may be another one now
             optimiser.load_state_dict(kept)
         self.step, self.seconds, self.seen = state["step"], state["seconds"], state["seen"]
         self.ranges = state.get("ranges", {})

@@ -139,3 +139,14 @@ def test_fewer_scenes_than_a_batch_are_counted(tmp_path):
     assert shards.complete(tmp_path, 96, least=4) == [tmp_path / "96-000"]
     with pytest.raises(ValueError, match="4 scenes of 96 pixels .*, 5 needed"):
         shards.complete(tmp_path, 96, least=5)
+
+
+def test_a_finished_training_is_left_alone(tmp_path):
+    torch.manual_seed(0)
+    network = Network(8, 8, 16)
+    state = {"network": network.state_dict(), "ema": network.state_dict(), "step": 5,
+             "optimiser": torch.optim.AdamW(network.parameters()).state_dict()}
+    torch.save(state, tmp_path / "checkpoint.pt")
+    before = (tmp_path / "checkpoint.pt").stat().st_mtime_ns
+    train.loop(network, None, None, tmp_path / "checkpoint.pt", steps=5, peak=0.1)
+    assert (tmp_path / "checkpoint.pt").stat().st_mtime_ns == before

@@ -1,5 +1,6 @@
 """The schedule, the targets, augmentation and one short run with a stop in between."""
 
+import dataclasses
 import io
 import zipfile
 
@@ -77,12 +78,17 @@ def test_a_stopped_run_continues_and_learns(tmp_path):
     losses = [distill.learn(run, images, np.arange(16), target)["cosine"].item() for _ in range(25)]
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
     run.save()
-    again = distill.start(tmp_path, SMALL, settings, None, images)
+    again = distill.start(tmp_path, SMALL, dataclasses.replace(settings, rate=0.01), None, images)
     assert (again.step, again.seconds) == (run.step, run.seconds)
     for name in ("student", "hints", "average"):
         state = getattr(again, name).state_dict()
         assert all(torch.equal(v, state[k]) for k, v in getattr(run, name).state_dict().items())
-    assert again.optimisers[0].state_dict()["state"].keys() == run.optimisers[0].state_dict()["state"].keys()
+    peaks = [[g["peak"] for o in r.optimisers for g in o.param_groups] for r in (run, again)]
+    assert peaks[1] == pytest.approx([p / 2 for p in peaks[0]]), "the new rate counts"
+    for old, new in zip(run.optimisers, again.optimisers):
+        assert len(old.state) == len(new.state) > 0
+        for a, b in zip(old.state.values(), new.state.values()):
+            assert a.keys() == b.keys() and all(torch.equal(v, b[k]) for k, v in a.items())
     with pytest.raises(ValueError, match="another network"):
         distill.start(tmp_path, Config(width=0.5, embedding=8), settings, None, images)
 

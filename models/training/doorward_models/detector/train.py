@@ -109,6 +109,8 @@ def loop(
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
         step, ema = state["step"], state["ema"]
+    if step >= steps:
+        return
 
     def save() -> None:
         state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "ema": ema, "step": step}
@@ -164,6 +166,9 @@ def train(runs: Path, size: int, steps: int, batch: int, peak: float, threads: i
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     shards = complete(runs / "shards", size, least=batch)
+    checkpoint = runs / "checkpoint.pt"
+    if start and checkpoint.exists():
+        print(f"{checkpoint} is continued; --start {start} counts only where there is none")
     network = begin(start, shards)
     parameters, macs = cost(network, 256, 320)
     print(f"{parameters} parameters, {macs / 1e6:.1f} M MAC at 320x256 ({macs / 1e6 * 240 / 256:.1f} M at 320x240)")
@@ -177,4 +182,4 @@ def train(runs: Path, size: int, steps: int, batch: int, peak: float, threads: i
         return loss(raw, cells, *labels, marks)
 
     batches = Batches(shards, batch)
-    loop(network, batches, parts, runs / "checkpoint.pt", steps, peak, loaders)
+    loop(network, batches, parts, checkpoint, steps, peak, loaders)
