@@ -1,5 +1,7 @@
 """The presentation attack detector: its measures, its batches, its network and its export."""
 
+from argparse import Namespace
+
 import numpy as np
 import onnx
 import pytest
@@ -7,7 +9,7 @@ import torch
 
 from doorward_models import export, manifest, teacher
 from doorward_models.liveness import data, measures, network, recapture, train
-from doorward_models.liveness.__main__ import section, table
+from doorward_models.liveness.__main__ import folder, section, table
 
 SCORES = np.array([0.1, 0.6, 0.4, 0.9, 0.8])
 REAL = np.array([False, False, True, True, True])
@@ -80,6 +82,11 @@ def test_a_finished_training_is_loaded_and_exports_the_same_function(tmp_path):
     logits = net.run(None, {"input": teacher.normalise(faces.images[:4])})[0]
     assert logits.shape == (4, 1)
     assert np.allclose(1 / (1 + np.exp(-logits[:, 0])), expected, atol=1e-4)
+
+
+def test_runs_of_other_steps_lie_apart(tmp_path):
+    places = [folder(Namespace(runs=tmp_path, run="run", steps=steps)) for steps in (400, 800)]
+    assert [p.name for p in places] == ["run-400", "run-800"]
 
 
 def test_the_table_and_the_manifest_say_the_rates(tmp_path):

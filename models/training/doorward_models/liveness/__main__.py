@@ -81,6 +81,7 @@ def table(sets: np.ndarray, real: np.ndarray, columns: dict[str, tuple[np.ndarra
 
 def release(a):
     """Train on all sets, export, quantise and update the manifest; the rates are those of `judge`."""
+    judged = np.load(folder(a) / "judged.npy")  # first of all: without it the training would be in vain
     faces = data.load(a.shared, a.runs)
     everything = np.arange(len(faces.real))
     network = train.train(faces, everything, train.Settings(steps=a.steps), folder(a) / "all.pt")
@@ -92,7 +93,6 @@ def release(a):
     quantised = net.run(None, {"input": teacher.normalise(faces.images[rows])})[0][:, 0]
     exact = train.scores(network, faces.images[rows])
     print(f"int8 moves the score by {np.abs(1 / (1 + np.exp(-quantised)) - exact).mean():.4f} on average")
-    judged = np.load(folder(a) / "judged.npy")
     point, _ = measures.equal_error(judged, faces.real)
     text = section(a.name, int8, point, *measures.rates(judged, faces.real, point))
     manifest.ship(int8, a.models, a.name, text)
@@ -117,7 +117,8 @@ def section(name: str, model: Path, threshold: float, apcer: float, bpcer: float
 
 
 def folder(a) -> Path:
-    return a.runs / "liveness" / a.run
+    """Of the run, which goes with its number of steps."""
+    return a.runs / "liveness" / f"{a.run}-{a.steps}"
 
 
 def main() -> None:
@@ -126,7 +127,7 @@ def main() -> None:
                    help="data and reference models")
     p.add_argument("--runs", type=Path, default=TRAINING / "runs", help="caches and checkpoints")
     p.add_argument("--models", type=Path, default=TRAINING.parent, help="where shipped models lie")
-    p.add_argument("--run", default="run", help="folder below --runs/liveness")
+    p.add_argument("--run", default="run", help="folder below --runs/liveness, -STEPS added")
     p.add_argument("--steps", type=int, default=train.Settings.steps)
     commands = p.add_subparsers(required=True)
     c = commands.add_parser("judge", help=judge.__doc__)
