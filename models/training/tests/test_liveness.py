@@ -38,6 +38,13 @@ def test_the_threshold_of_equal_errors_lies_between_the_kinds():
     assert threshold == pytest.approx(0.8) and error == 0.0
 
 
+def test_a_set_is_judged_at_the_threshold_of_the_others():
+    sets = np.array(["a", "a", "b", "b", "b", "b"])
+    scores, real = np.array([0.3, 0.7, 0.1, 0.2, 0.8, 0.9]), np.array([False, True, False, False, True, True])
+    # The others' thresholds: 0.8 for a, 0.7 for b.
+    assert measures.beyond_others(scores, real, sets) == pytest.approx([-0.5, -0.1, -0.6, -0.5, 0.1, 0.2])
+
+
 def test_every_set_and_kind_is_drawn_evenly():
     faces = made_up()
     of = train.groups(faces, np.arange(40))
@@ -93,7 +100,10 @@ def test_the_table_and_the_manifest_say_the_rates(tmp_path):
     sets = np.array(["a", "a", "b", "b", "b"])
     text = table(sets, REAL, {"ours": (SCORES, 0.5)})
     assert "| a | 0, 2 | 50.0 / - / - |" in text and "| all | 3, 2 | 50.0 / 33.3 / 41.7 |" in text
+    shown = data.labels(["x/a/real/1.png", *["x/a/fake/1.png"] * 3, *["b/real/1.png"] * 3])
+    text = table(sets, REAL, {"ours": (SCORES, 0.5)}, shown)
+    assert "| a | 0 of 1, 2 of 3 |" in text and "| all | 3 of 4, 2 of 3 |" in text
     (tmp_path / "liveness.onnx").write_bytes(b"model")
-    text = section("liveness", tmp_path / "liveness.onnx", 0.25, 0.1, 0.2)
-    assert "presentation = { threshold = 0.2500, apcer = 0.1000, bpcer = 0.2000 }" in text
+    text = section("liveness", tmp_path / "liveness.onnx", 0.25, 0.1, 0.2, "fair")
+    assert "presentation = { threshold = 0.2500, apcer = 0.1000, bpcer = 0.2000 }" in text and 'accuracy = "fair"' in text
     assert manifest.sha256(tmp_path / "liveness.onnx") in text

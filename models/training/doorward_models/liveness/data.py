@@ -51,12 +51,24 @@ def aligned(detector, image: np.ndarray) -> np.ndarray | None:
     return cv2.warpAffine(wide, warp, (zips.SIZE, zips.SIZE), flags=cv2.INTER_LINEAR)
 
 
+def collections(shared: Path) -> tuple[zipfile.ZipFile, list[str]]:
+    """The archive of all sets and the names of its images, in order."""
+    archive = zipfile.ZipFile(shared / "data" / "pad" / "pad_dev.zip")
+    return archive, sorted(zips.image_names(archive))
+
+
+def labels(names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The set of each image [N], and whether it shows a real face [N]."""
+    sets, kinds = (np.array([Path(n).parts[k] for n in names]) for k in (-3, -2))
+    return sets, kinds == "real"
+
+
 def build(shared: Path, cache: Path) -> None:
     """Aligns every image of `shared/data/pad`; images without a face are counted and left out."""
     model = str(shared / "models" / "face_detection_yunet_2023mar.onnx")
     detector = cv2.FaceDetectorYN.create(model, "", (320, 320), 0.6, 0.3)
-    archive = zipfile.ZipFile(shared / "data" / "pad" / "pad_dev.zip")
-    faces, lines, names = [], [], sorted(zips.image_names(archive))
+    archive, names = collections(shared)
+    faces, lines = [], []
     for name in tqdm(names, desc="align", mininterval=5):
         face = aligned(detector, zips.read_rgb(archive, name))
         if face is not None:
