@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +38,7 @@ def distil(a):
     a.workers = 1 if a.device != "cpu" else a.workers
     settings = distill.Settings(minutes=a.minutes, rate=a.rate, batch=a.batch, workers=a.workers, grow=a.grow,
                                 int8=a.int8, warm_up=0.0 if a.int8 else 0.04, live=a.live, finish=a.finish,
-                                device=a.device)
+                                device=a.device, made=manifest.made(f"doorward_models {command_line('distil')}"))
     config = Config(a.plan, a.width, a.activation, a.head, a.size, a.reduce)
     folder = a.runs / a.run
     if a.init and (folder / "checkpoint.pt").exists():
@@ -44,10 +46,16 @@ def distil(a):
     workers.run(a.workers, distill.work, folder, a.runs, a.teacher, config, settings, a.init)
 
 
+def command_line(command: str) -> str:
+    """The arguments from the name of the command on: those before it say where things lie."""
+    return shlex.join(sys.argv[sys.argv.index(command) :])
+
+
 def release(a):
     """Centre, export, quantise, evaluate and calibrate a run, then update the manifest."""
     a.mirrored = True
-    network = distill.load_average(a.runs / a.run / "checkpoint.pt")
+    checkpoint = a.runs / a.run / "checkpoint.pt"
+    network = distill.load_average(checkpoint)
     images, names = zips.faces(a.shared, a.runs)
     folded, some = fold(network), lambda count: np.linspace(0, len(images) - 1, count).astype(int)
     centre(folded, teacher.unit(torch.from_numpy(images[some(CENTRED_ON)])))
@@ -61,7 +69,8 @@ def release(a):
     counted = table_of(int8, a, images, names)
     check(int8, counted, a)
     words = {
-        "licence": LICENCE, "data": DATA, "training": f"python -m doorward_models distil, commit {manifest.commit()}",
+        "licence": LICENCE, "data": DATA,
+        "training": manifest.training(distill.made(checkpoint), "doorward_models distil"),
         "accuracy": f"LFW development pairs: int8 {in_words(measured[int8])}; f32 {in_words(measured[f32])}; "
                     f"{macs / 1e6:.1f} M multiply-accumulates, {weights / 1e6:.2f} M weights",
     }

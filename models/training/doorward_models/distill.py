@@ -48,6 +48,7 @@ class Settings:
     live: bool = False  # ask the teacher about every image that the student sees
     finish: bool = False  # a short, slow end: real faces alone, normalisation as it is
     device: str = "cpu"
+    made: str = ""  # the command and the commit, for the record
 
 
 def rate_at(progress: float, s: Settings) -> float:
@@ -101,6 +102,7 @@ class Run:
         self.others = torch.empty(0, config.embedding, device=settings.device)  # the teacher's answers of late
         self.step, self.seconds, self.seen = 0, 0.0, 0
         self.ranges = {}  # of the simulated rounding
+        self.made = [settings.made]  # the commands that have trained it
         self.clock = time.monotonic()  # when `seconds` was last brought up to date
 
     @property
@@ -118,6 +120,7 @@ class Run:
             "average": self.average.state_dict(), "hints": self.hints.state_dict(),
             "optimisers": [o.state_dict() for o in self.optimisers],
             "step": self.step, "seconds": self.seconds, "seen": self.seen, "ranges": self.ranges,
+            "made": self.made,
         }
         with whole(self.folder / "checkpoint.pt") as path:
             torch.save(state, path)
@@ -138,6 +141,7 @@ class Run:
             optimiser.load_state_dict(kept)
         self.step, self.seconds, self.seen = state["step"], state["seconds"], state["seen"]
         self.ranges = state.get("ranges", {})
+        self.made = list(dict.fromkeys([*state.get("made", ["not recorded"]), *self.made]))
         return True
 
     def update_average(self) -> None:
@@ -153,6 +157,11 @@ def load_average(checkpoint: Path) -> FaceNet:
     network = FaceNet(Config(**state["config"]))
     network.load_state_dict(state["average"])
     return network.eval()
+
+
+def made(checkpoint: Path) -> list[str]:
+    """The commands, with their commits, that have trained a checkpoint; none of an older one."""
+    return torch.load(checkpoint, weights_only=True, map_location="cpu").get("made", [])
 
 
 @torch.no_grad()

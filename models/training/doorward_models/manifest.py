@@ -21,9 +21,19 @@ def sha256(path: Path) -> str:
 
 
 def commit() -> str:
-    """Of this code, abbreviated; "unknown" outside of a git checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    """Of this code, abbreviated, with a "+" where files have changed since; "unknown" outside of a git checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--exclude=*", "--dirty=+"]
     return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
+
+
+def made(command: str) -> str:
+    """The command and the commit that it runs, for a checkpoint to keep."""
+    return f"python -m {command}, commit {commit()}"
+
+
+def training(kept: list[str], command: str) -> str:
+    """What a checkpoint has kept of how it was made; older ones have kept nothing."""
+    return "; ".join(kept) or f"python -m {command}, commit not recorded, released by commit {commit()}"
 
 
 def embedder_section(name: str, model: Path, size: int, words: dict[str, str], calibration: str) -> str:

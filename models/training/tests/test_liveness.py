@@ -79,9 +79,10 @@ def test_imitations_stay_in_range_and_change_the_image():
 
 def test_a_finished_training_is_loaded_and_exports_the_same_function(tmp_path):
     faces = made_up()
-    s = train.Settings(steps=2, batch=8)
+    s = train.Settings(steps=2, batch=8, made="a command")
     trained = train.train(faces, np.arange(40), s, tmp_path / "all.pt")
     again = train.train(faces, np.arange(40), s, tmp_path / "all.pt")
+    assert train.made(tmp_path / "all.pt") == ["a command"]
     expected = train.scores(trained, faces.images[:4])
     assert np.allclose(train.scores(again, faces.images[:4]), expected)
     export.save(network.fold(trained), 1, tmp_path / "f32.onnx", {})
@@ -104,6 +105,6 @@ def test_the_table_and_the_manifest_say_the_rates(tmp_path):
     text = table(sets, REAL, {"ours": (SCORES, 0.5)}, shown)
     assert "| a | 0 of 1, 2 of 3 |" in text and "| all | 3 of 4, 2 of 3 |" in text
     (tmp_path / "liveness.onnx").write_bytes(b"model")
-    text = section("liveness", tmp_path / "liveness.onnx", 0.25, 0.1, 0.2, "fair")
+    text = section("liveness", tmp_path / "liveness.onnx", 0.25, 0.1, 0.2, {"accuracy": "fair"})
     assert "presentation = { threshold = 0.2500, apcer = 0.1000, bpcer = 0.2000 }" in text and 'accuracy = "fair"' in text
     assert manifest.sha256(tmp_path / "liveness.onnx") in text

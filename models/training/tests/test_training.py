@@ -72,14 +72,16 @@ def test_every_parameter_has_exactly_one_optimiser():
 
 def test_a_stopped_run_continues_and_learns(tmp_path):
     images, target = made_up()
-    settings = distill.Settings(minutes=10, batch=16, workers=1, warm_up=0.0, grow=False, rate=0.02)
+    settings = distill.Settings(minutes=10, batch=16, workers=1, warm_up=0.0, grow=False, rate=0.02, made="one")
     torch.manual_seed(0)
     run = distill.start(tmp_path, SMALL, settings, None, images)
     losses = [distill.learn(run, images, np.arange(16), target)["cosine"].item() for _ in range(25)]
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
     run.save()
-    again = distill.start(tmp_path, SMALL, dataclasses.replace(settings, rate=0.01), None, images)
+    again = distill.start(tmp_path, SMALL, dataclasses.replace(settings, rate=0.01, made="two"), None, images)
     assert (again.step, again.seconds) == (run.step, run.seconds)
+    again.save()
+    assert distill.made(tmp_path / "checkpoint.pt") == ["one", "two"]
     for name in ("student", "hints", "average"):
         state = getattr(again, name).state_dict()
         assert all(torch.equal(v, state[k]) for k, v in getattr(run, name).state_dict().items())
@@ -229,3 +231,9 @@ def test_what_was_not_finished_is_not_there(tmp_path):
         with whole(path) as unfinished:
             np.save(unfinished, np.full(3, value))
     assert np.load(path)[0] == 2 and list(path.parent.iterdir()) == [path]
+
+
+def test_the_manifest_says_what_the_checkpoint_keeps():
+    assert manifest.made("x").startswith("python -m x, commit ")
+    assert manifest.training(["one", "two"], "x") == "one; two"
+    assert manifest.training([], "x").startswith("python -m x, commit not recorded, released by commit ")

@@ -25,7 +25,7 @@ LICENCE = "trained by this project; see models/README.md for the data and the te
 def judge(a):
     """Train on all sets but one and measure on that one, for every set; continues where it stopped."""
     faces = data.load(a.shared, a.runs)
-    s = train.Settings(steps=a.steps)
+    s = settings(a)
     own = np.zeros(len(faces.real), np.float32)
     for name in np.unique(faces.sets):
         network = train.train(faces, faces.rows(without=name), s, folder(a) / f"without_{name}.pt")
@@ -98,7 +98,7 @@ def release(a):
     judged = np.load(folder(a) / "judged.npy")  # first of all: without it the training would be in vain
     faces = data.load(a.shared, a.runs)
     everything = np.arange(len(faces.real))
-    network = train.train(faces, everything, train.Settings(steps=a.steps), folder(a) / "all.pt")
+    network = train.train(faces, everything, settings(a), folder(a) / "all.pt")
     f32, int8 = folder(a) / "f32.onnx", folder(a) / "liveness.onnx"
     export.save(fold(network), 1, f32, {})
     rows = np.linspace(0, len(faces.real) - 1, CALIBRATION_FACES).astype(int)
@@ -108,7 +108,11 @@ def release(a):
     exact = train.scores(network, faces.images[rows])
     print(f"int8 moves the score by {np.abs(1 / (1 + np.exp(-quantised)) - exact).mean():.4f} on average")
     point, _ = measures.equal_error(judged, faces.real)
-    words = in_words(faces, judged, point, len(data.collections(a.shared)[1]))
+    words = {
+        "licence": LICENCE, "data": DATA,
+        "training": manifest.training(train.made(folder(a) / "all.pt"), "doorward_models.liveness release"),
+        "accuracy": in_words(faces, judged, point, len(data.collections(a.shared)[1])),
+    }
     text = section(a.name, int8, point, *measures.rates(judged, faces.real, point), words)
     manifest.ship(int8, a.models, a.name, text)
 
@@ -123,13 +127,9 @@ def in_words(faces: data.Faces, judged: np.ndarray, point: float, shown: int) ->
             f"{per_cent(nested, 0.0)} where each collection is judged at that of the others")
 
 
-def section(name: str, model: Path, threshold: float, apcer: float, bpcer: float, accuracy: str) -> str:
+def section(name: str, model: Path, threshold: float, apcer: float, bpcer: float, words: dict[str, str]) -> str:
     """The manifest section of the model."""
     scale = ", ".join([repr(1 / 127.5)] * 3)
-    words = {
-        "licence": LICENCE, "data": DATA, "training": "python -m doorward_models.liveness release",
-        "accuracy": accuracy,
-    }
     return "\n".join([
         f"[models.{name}]", 'role = "liveness"', f"file = {json.dumps(model.name)}",
         f'sha256 = "{manifest.sha256(model)}"',
@@ -138,6 +138,11 @@ def section(name: str, model: Path, threshold: float, apcer: float, bpcer: float
         f"presentation = {{ threshold = {threshold:.4f}, apcer = {apcer:.4f}, bpcer = {bpcer:.4f} }}",
         *(f"{key} = {json.dumps(text, ensure_ascii=False)}" for key, text in words.items()),
     ]) + "\n"
+
+
+def settings(a) -> train.Settings:
+    made = manifest.made(f"doorward_models.liveness --steps {a.steps} {a.function.__name__}")
+    return train.Settings(steps=a.steps, made=made)
 
 
 def folder(a) -> Path:

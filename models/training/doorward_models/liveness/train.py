@@ -35,6 +35,7 @@ class Settings:
     taught: float = 0.7  # how much the published networks' answer counts against a label
     temperature: float = 2.0  # that their log-odds are divided by
     seed: int = 0
+    made: str = ""  # the command and the commit, for the record
 
 
 def groups(faces: Faces, rows: np.ndarray) -> dict[bool, list[np.ndarray]]:
@@ -88,7 +89,8 @@ def train(faces: Faces, rows: np.ndarray, s: Settings, path: Path) -> LivenessNe
     """A network trained on `rows`; taken from `path` if it was finished before, else saved there."""
     network = LivenessNet()
     if path.exists():
-        network.load_state_dict(torch.load(path, weights_only=True))
+        state = torch.load(path, weights_only=True)
+        network.load_state_dict(state.get("network", state))  # older ones hold nothing else
         return network.eval()
     torch.manual_seed(s.seed)
     network = LivenessNet().to(memory_format=torch.channels_last).train()
@@ -110,8 +112,13 @@ def train(faces: Faces, rows: np.ndarray, s: Settings, path: Path) -> LivenessNe
         for optimiser in optimisers:
             optimiser.step()
     with whole(path) as unfinished:
-        torch.save(network.state_dict(), unfinished)
+        torch.save({"network": network.state_dict(), "made": [s.made]}, unfinished)
     return network.eval()
+
+
+def made(path: Path) -> list[str]:
+    """The command, with its commit, that has trained the network at `path`; none of an older one."""
+    return torch.load(path, weights_only=True).get("made", [])
 
 
 @torch.no_grad()
