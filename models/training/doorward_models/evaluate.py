@@ -32,6 +32,12 @@ def similarity_transform(points: np.ndarray, onto: np.ndarray) -> np.ndarray:
     return np.column_stack([turn, onto.mean(0) - turn @ points.mean(0)])
 
 
+def cut(image: np.ndarray, marks: np.ndarray) -> np.ndarray:
+    """The face with the landmarks [5, 2], aligned to 112x112."""
+    warp = similarity_transform(marks.astype(np.float64), TEMPLATE)
+    return cv2.warpAffine(image, warp, (zips.SIZE, zips.SIZE), flags=cv2.INTER_LINEAR)
+
+
 def align(detector, image: np.ndarray) -> np.ndarray | None:
     """The face nearest the middle of an RGB image, aligned to 112x112; `None` when there is none."""
     height, width = image.shape[:2]
@@ -41,8 +47,7 @@ def align(detector, image: np.ndarray) -> np.ndarray | None:
         return None
     middle = faces[:, :2] + faces[:, 2:4] / 2 - (width / 2, height / 2)
     face = faces[np.abs(middle).sum(1).argmin()]
-    warp = similarity_transform(face[4:14].reshape(5, 2).astype(np.float64), TEMPLATE)
-    return cv2.warpAffine(image, warp, (zips.SIZE, zips.SIZE), flags=cv2.INTER_LINEAR)
+    return cut(image, face[4:14].reshape(5, 2))
 
 
 def aligned_lfw(shared: Path, runs: Path) -> tuple[np.ndarray, list[str]]:

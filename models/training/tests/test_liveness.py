@@ -32,7 +32,7 @@ def test_rates_are_shares_of_attacks_and_of_real_faces():
     assert measures.acer(0.5, 0.25) == 0.375
 
 
-def test_the_threshold_of_equal_errors_lies_between_the_kinds():
+def test_the_threshold_of_equal_errors_is_the_lowest_score_that_passes():
     scores, real = np.array([0.1, 0.2, 0.8, 0.9]), np.array([False, False, True, True])
     threshold, error = measures.equal_error(scores, real)
     assert threshold == pytest.approx(0.8) and error == 0.0

@@ -91,7 +91,7 @@ def main() -> None:
     sub.add_argument("--checkpoint", type=Path, help="default: the one that train writes")
     sub.add_argument("--size", type=int, default=160, help="scene size to calibrate on")
     sub.add_argument("--calibrate", type=int, default=256, help="number of scenes to calibrate on")
-    sub.add_argument("--method", default="minmax", help="how int8 ranges are chosen: minmax, percentile or mse")
+    sub.add_argument("--method", default="minmax", help="how int8 ranges are chosen: minmax or mse")
     sub.add_argument("--out", type=Path, default=REPOSITORY / "models" / "detector.onnx")
     sub = command(evaluate)
     sub.add_argument("--model", type=Path, default=REPOSITORY / "models" / "detector.onnx")

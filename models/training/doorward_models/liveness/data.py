@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .. import zips
-from ..evaluate import TEMPLATE, similarity_transform
+from ..evaluate import cut
 from ..whole import whole
 from . import taught
 
@@ -47,8 +47,7 @@ def aligned(detector, image: np.ndarray) -> np.ndarray | None:
     if faces is None:
         return None
     face = faces[(faces[:, 2] * faces[:, 3]).argmax()]
-    warp = similarity_transform(face[4:14].reshape(5, 2).astype(np.float64), TEMPLATE)
-    return cv2.warpAffine(wide, warp, (zips.SIZE, zips.SIZE), flags=cv2.INTER_LINEAR)
+    return cut(wide, face[4:14].reshape(5, 2))
 
 
 def collections(shared: Path) -> tuple[zipfile.ZipFile, list[str]]:

@@ -56,8 +56,7 @@ def change(images: torch.Tensor, generator) -> torch.Tensor:
     mirror = torch.rand(n, generator=generator) < 0.5
     images = augment.similarity_jitter(images, size, generator, mirror, degrees=8, scale=0.1, shift=0.03)
     images = augment.light(images, generator, strength=0.35)
-    tint = 0.25 * (torch.rand(n, 3, 1, 1, generator=generator) * 2 - 1)
-    images = ((images + 1) * torch.exp(tint) - 1).clamp(-1, 1)
+    images = augment.white_balance(images, generator, strength=0.25)
     grey = torch.rand(n, 1, 1, 1, generator=generator) < 0.15
     return torch.where(grey, images.mean(1, keepdim=True), images)
 
