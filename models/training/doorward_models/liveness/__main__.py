@@ -88,7 +88,7 @@ def table(sets: np.ndarray, real: np.ndarray, columns: dict[str, tuple[np.ndarra
             cells.append(" / ".join(f"{100 * v:.1f}" for v in (apcer, bpcer, measures.acer(apcer, bpcer))))
         counts = map(str, count(sets, real, name))
         if shown:
-            counts = (f"{judged} of {all}" for judged, all in zip(counts, count(*shown, name)))
+            counts = map("{} of {}".format, counts, count(*shown, name))
         print(f"| {name} | {', '.join(counts)} | " + " | ".join(cells) + " |", file=lines)
     return lines.getvalue().replace("nan", "-")
 
@@ -122,8 +122,8 @@ def in_words(faces: data.Faces, judged: np.ndarray, point: float, shown: int) ->
     per_cent = lambda scores, threshold: "APCER {:.1f} %, BPCER {:.1f} %".format(
         *(100 * rate for rate in measures.rates(scores, faces.real, threshold)))
     nested = measures.beyond_others(judged, faces.real, faces.sets)
-    return (f"f32 networks on collections that they were not trained on, single images, the {len(judged):,} of {shown:,} "
-            f"with a face: {per_cent(judged, point)} at a threshold chosen on these very scores, "
+    return (f"f32 networks on collections that they were not trained on, single images, the {len(judged):,} of "
+            f"{shown:,} with a face: {per_cent(judged, point)} at a threshold chosen on these very scores, "
             f"{per_cent(nested, 0.0)} where each collection is judged at that of the others")
 
 

@@ -23,6 +23,6 @@ def equal_error(scores: np.ndarray, real: np.ndarray) -> tuple[float, float]:
 
 
 def beyond_others(scores: np.ndarray, real: np.ndarray, sets: np.ndarray) -> np.ndarray:
-    """How far each score lies above the equal-error threshold of all other sets [N], in which its own set has no say."""
+    """How far each score lies above the equal-error threshold of the other sets [N]."""
     others = {name: equal_error(scores[sets != name], real[sets != name])[0] for name in np.unique(sets)}
     return scores - np.array([others[name] for name in sets], scores.dtype)
