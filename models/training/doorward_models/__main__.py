@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from .networks import Config, centre, cost, fold
 TRAINING = Path(__file__).resolve().parent.parent
 CALIBRATION_FACES = 1000
 CENTRED_ON = 4000  # faces
+FACES = 9000  # whose pairs the calibration table counts
 DATA = "50,869 aligned face crops without identity labels (partly for research use), answers of the teacher"
 CALIBRATED_ON = "pairs of different grown-up people of the distillation faces, without masks"
 LICENCE = "trained by this project; see models/README.md for the data and the teacher"
@@ -36,19 +39,28 @@ def distil(a):
     a.workers = 1 if a.device != "cpu" else a.workers
     settings = distill.Settings(minutes=a.minutes, rate=a.rate, batch=a.batch, workers=a.workers, grow=a.grow,
                                 int8=a.int8, warm_up=0.0 if a.int8 else 0.04, live=a.live, finish=a.finish,
-                                device=a.device)
+                                device=a.device, made=manifest.made(f"doorward_models {command_line('distil')}"))
     config = Config(a.plan, a.width, a.activation, a.head, a.size, a.reduce)
-    workers.run(a.workers, distill.work, a.runs / a.run, a.runs, a.teacher, config, settings, a.init)
+    folder = a.runs / a.run
+    if a.init and (folder / "checkpoint.pt").exists():
+        print(f"{folder / 'checkpoint.pt'} is continued; --init {a.init} counts only where there is none")
+    workers.run(a.workers, distill.work, folder, a.runs, a.teacher, config, settings, a.init)
+
+
+def command_line(command: str) -> str:
+    """The arguments from the name of the command on: those before it say where things lie."""
+    return shlex.join(sys.argv[sys.argv.index(command) :])
 
 
 def release(a):
     """Centre, export, quantise, evaluate and calibrate a run, then update the manifest."""
     a.mirrored = True
-    network = distill.load_average(a.runs / a.run / "checkpoint.pt")
+    checkpoint = a.runs / a.run / "checkpoint.pt"
+    network = distill.load_average(checkpoint)
     images, names = zips.faces(a.shared, a.runs)
     folded, some = fold(network), lambda count: np.linspace(0, len(images) - 1, count).astype(int)
     centre(folded, teacher.unit(torch.from_numpy(images[some(CENTRED_ON)])))
-    f32, int8 = a.runs / a.run / "f32.onnx", a.models / "embedder.onnx"
+    f32, int8 = a.runs / a.run / "f32.onnx", a.runs / a.run / "embedder.onnx"
     macs, weights = cost(network)
     notes = {"config": json.dumps(network.describe()), "macs": str(macs), "weights": str(weights)}
     export.save(folded, network.config.embedding, f32, notes)
@@ -58,13 +70,14 @@ def release(a):
     counted = table_of(int8, a, images, names)
     check(int8, counted, a)
     words = {
-        "licence": LICENCE, "data": DATA, "training": f"python -m doorward_models distil, commit {manifest.commit()}",
+        "licence": LICENCE, "data": DATA,
+        "training": manifest.training(distill.made(checkpoint), "doorward_models distil"),
         "accuracy": f"LFW development pairs: int8 {in_words(measured[int8])}; f32 {in_words(measured[f32])}; "
                     f"{macs / 1e6:.1f} M multiply-accumulates, {weights / 1e6:.2f} M weights",
     }
     text = calibrate.toml(counted, a.name, CALIBRATED_ON)
     section = manifest.embedder_section(a.name, int8, network.config.embedding, words, text)
-    manifest.update(a.models / "manifest.toml", a.name, section)
+    manifest.ship(int8, a.models, a.name, section)
 
 
 def in_words(m: dict[str, float]) -> str:
@@ -100,7 +113,7 @@ def check(path: Path, table: calibrate.Table, a) -> None:
     """Prints which share of all LFW impostor pairs the table's similarities let through."""
     embeddings, names = lfw(path, a)
     person = persons(names)
-    for fmr, similarity in zip(table.fmr[2:7], table.similarity[2:7]):
+    for fmr, similarity in zip(table.fmr[2:9], table.similarity[2:9]):  # to 1e-5: LFW has 7.3 M impostor pairs
         print(f"calibrated {fmr:g} at {similarity:.4f}: "
               f"LFW {calibrate.share_above(embeddings, person, similarity):.2g}")
 
@@ -121,7 +134,10 @@ def table_of(path: Path, a, images, names) -> calibrate.Table:
     of_teacher = calibrate.unit(known[rows].astype(np.float32))
     embeddings = calibrate.embed(open_model(path), images[rows], "calibrate", prepare(a), a.mirrored)
     person = people.identities([names[r] for r in rows])
-    return calibrate.table(calibrate.impostor_histogram(embeddings, of_teacher, person))
+    counts = calibrate.impostor_histogram(embeddings, of_teacher, person)
+    alike = len(rows) * (len(rows) - 1) // 2 - people.mates(person) - counts.sum()
+    print(f"{alike} pairs of {len(rows)} faces are left out, for the teacher takes them for one person")
+    return calibrate.table(counts)
 
 
 def measure_models(a):
@@ -187,12 +203,12 @@ def arguments() -> argparse.Namespace:
     c.add_argument("--run", default="embedder")
     c.add_argument("--name", default="embedder", help="in the manifest")
     c.add_argument("--method", default="mse", choices=quantise.METHODS)
-    c.add_argument("--faces", type=int, default=6000, help="to calibrate on")
+    c.add_argument("--faces", type=int, default=FACES, help="to calibrate on")
     c = command("evaluate", measure_models)
     c.add_argument("model", type=Path, nargs="+")
     c = command("calibrate", calibrate_models)
     c.add_argument("model", type=Path, nargs="+")
-    c.add_argument("--faces", type=int, default=6000)
+    c.add_argument("--faces", type=int, default=FACES)
     a = p.parse_args()
     a.teacher = a.teacher or a.shared / "models" / "mobilefacenet_mbf_512d_fp32.onnx"
     return a

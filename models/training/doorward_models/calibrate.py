@@ -15,6 +15,7 @@ LEVELS = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 1e-6, 1e-7)
 SAME_PERSON = 0.4  # teacher cosine above which two faces are taken for one person
 BINS = 20_000  # over cosines -1 .. 1
 COUNTED = 100  # comparisons that a measured row needs above its similarity
+LEAST = 1000 * COUNTED  # comparisons, so that a decade of the tail is counted
 BLOCK = 2048
 
 
@@ -77,9 +78,12 @@ def table(counts: np.ndarray) -> Table:
     Rows with at least `COUNTED` comparisons above them are counted. The rest follow a parabola through
     the logarithm of the counted tail (what a Gaussian tail looks like), from FMR 1e-2 downwards, over
     Fisher's artanh(cosine), so that no similarity reaches 1. A tail that falls ever slower, as where
-    mates are hidden among the impostors, goes on as a line through its last counted decade.
+    mates are hidden among the impostors, goes on as a line through its last counted decade. Raises `ValueError` for
+    fewer than `LEAST` comparisons.
     """
     pairs = int(counts.sum())
+    if pairs < LEAST:
+        raise ValueError(f"{pairs} comparisons of different people, {LEAST} needed: more faces")
     survival = np.append(counts[::-1].cumsum()[::-1], 0) / pairs  # share at or above the left edge of a bin
     edges = np.linspace(-1, 1, BINS + 1)
     floor = COUNTED / pairs

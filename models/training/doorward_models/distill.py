@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from . import augment, losses, muon, onnx_weights, precision, rounding, targets, teacher, workers, zips
 from .networks import Config, FaceNet, FlattenHead, Unit, joined, with_mirror_images
+from .whole import whole
 
 OTHERS = 4096  # faces of the last batches that a batch is compared with
 VECTOR_RATE = 0.06  # learning rate of everything but convolutions, as a share of theirs
@@ -47,6 +48,7 @@ class Settings:
     live: bool = False  # ask the teacher about every image that the student sees
     finish: bool = False  # a short, slow end: real faces alone, normalisation as it is
     device: str = "cpu"
+    made: str = ""  # the command and the commit, for the record
 
 
 def rate_at(progress: float, s: Settings) -> float:
@@ -99,6 +101,8 @@ class Run:
         self.optimisers = optimisers(self.student, self.hints, settings)
         self.others = torch.empty(0, config.embedding, device=settings.device)  # the teacher's answers of late
         self.step, self.seconds, self.seen = 0, 0.0, 0
+        self.ranges = {}  # of the simulated rounding
+        self.made = [settings.made]  # the commands that have trained it
         self.clock = time.monotonic()  # when `seconds` was last brought up to date
 
     @property
@@ -111,14 +115,15 @@ class Run:
         return size_at(self.progress, self.settings, 112 // self.student.config.reduce)
 
     def save(self) -> None:
-        partial = self.folder / "checkpoint.partial"
-        torch.save({
+        state = {
             "config": self.student.describe(), "student": self.student.state_dict(),
             "average": self.average.state_dict(), "hints": self.hints.state_dict(),
             "optimisers": [o.state_dict() for o in self.optimisers],
-            "step": self.step, "seconds": self.seconds, "seen": self.seen,
-        }, partial)
-        partial.rename(self.folder / "checkpoint.pt")
+            "step": self.step, "seconds": self.seconds, "seen": self.seen, "ranges": self.ranges,
+            "made": self.made,
+        }
+        with whole(self.folder / "checkpoint.pt") as path:
+            torch.save(state, path)
 
     def restore(self) -> bool:
         """Continues from the checkpoint of this folder, if there is one."""
@@ -131,8 +136,12 @@ class Run:
         for name in ("student", "average", "hints"):
             getattr(self, name).load_state_dict(state[name])
         for optimiser, kept in zip(self.optimisers, state["optimisers"]):
+            for group, new in zip(kept["param_groups"], optimiser.param_groups):
+                group["peak"] = new["peak"]  # the rate may be another one now
             optimiser.load_state_dict(kept)
         self.step, self.seconds, self.seen = state["step"], state["seconds"], state["seen"]
+        self.ranges = state.get("ranges", {})
+        self.made = list(dict.fromkeys([*state.get("made", ["not recorded"]), *self.made]))
         return True
 
     def update_average(self) -> None:
@@ -148,6 +157,11 @@ def load_average(checkpoint: Path) -> FaceNet:
     network = FaceNet(Config(**state["config"]))
     network.load_state_dict(state["average"])
     return network.eval()
+
+
+def made(checkpoint: Path) -> list[str]:
+    """The commands, with their commits, that have trained a checkpoint; none of an older one."""
+    return torch.load(checkpoint, weights_only=True, map_location="cpu").get("made", [])
 
 
 @torch.no_grad()
@@ -273,7 +287,6 @@ def work(rank: int, folder: Path, runs: Path, path: Path, config: Config, settin
 
 def start(folder: Path, config: Config, settings: Settings, init: Path | None, faces: torch.Tensor) -> Run:
     """A new run, the continuation of the one in `folder`, or one that starts from a checkpoint or a model."""
-    folder.mkdir(parents=True, exist_ok=True)
     run = Run(folder, config, settings)
     some = teacher.unit(faces[:: max(1, len(faces) // 256)])
     if not run.restore() and init:
@@ -284,5 +297,6 @@ def start(folder: Path, config: Config, settings: Settings, init: Path | None, f
             onnx_weights.load_into(run.student, init, some)
         run.average.load_state_dict(run.student.state_dict())
     if settings.int8:
-        rounding.simulate(run.student, interpolate(some, size=run.size, mode="bilinear"))
+        run.ranges = run.ranges or rounding.ranges(run.student, interpolate(some, size=run.size, mode="bilinear"))
+        rounding.simulate(run.student, run.ranges)
     return run

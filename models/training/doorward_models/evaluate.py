@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from . import zips
+from .whole import whole
 
 # ArcFace 112x112 positions: right eye, left eye, nose, right and left mouth corner (x, y).
 TEMPLATE = np.array([
@@ -31,6 +32,12 @@ def similarity_transform(points: np.ndarray, onto: np.ndarray) -> np.ndarray:
     return np.column_stack([turn, onto.mean(0) - turn @ points.mean(0)])
 
 
+def cut(image: np.ndarray, marks: np.ndarray) -> np.ndarray:
+    """The face with the landmarks [5, 2], aligned to 112x112."""
+    warp = similarity_transform(marks.astype(np.float64), TEMPLATE)
+    return cv2.warpAffine(image, warp, (zips.SIZE, zips.SIZE), flags=cv2.INTER_LINEAR)
+
+
 def align(detector, image: np.ndarray) -> np.ndarray | None:
     """The face nearest the middle of an RGB image, aligned to 112x112; `None` when there is none."""
     height, width = image.shape[:2]
@@ -40,8 +47,7 @@ def align(detector, image: np.ndarray) -> np.ndarray | None:
         return None
     middle = faces[:, :2] + faces[:, 2:4] / 2 - (width / 2, height / 2)
     face = faces[np.abs(middle).sum(1).argmin()]
-    warp = similarity_transform(face[4:14].reshape(5, 2).astype(np.float64), TEMPLATE)
-    return cv2.warpAffine(image, warp, (zips.SIZE, zips.SIZE), flags=cv2.INTER_LINEAR)
+    return cut(image, face[4:14].reshape(5, 2))
 
 
 def aligned_lfw(shared: Path, runs: Path) -> tuple[np.ndarray, list[str]]:
@@ -51,7 +57,6 @@ def aligned_lfw(shared: Path, runs: Path) -> tuple[np.ndarray, list[str]]:
     """
     cache = runs / "lfw"
     if not (cache / "images.npy").exists():
-        cache.mkdir(parents=True, exist_ok=True)
         model = str(shared / "models" / "face_detection_yunet_2023mar.onnx")
         detector = cv2.FaceDetectorYN.create(model, "", (250, 250), 0.6, 0.3)
         archive = zipfile.ZipFile(shared / "data" / "lfw" / "lfw_dev.zip")
@@ -61,8 +66,9 @@ def aligned_lfw(shared: Path, runs: Path) -> tuple[np.ndarray, list[str]]:
             image = zips.read_rgb(archive, name)
             face = align(detector, image)
             images[row] = cv2.resize(image[65:185, 65:185], (zips.SIZE,) * 2) if face is None else face
-        (cache / "names.txt").write_text("".join(f"{n}\n" for n in names))
-        np.save(cache / "images.npy", images)
+        with whole(cache / "images.npy") as path:
+            np.save(path, images)
+            (cache / "names.txt").write_text("".join(f"{n}\n" for n in names))
     return zips.load(cache)
 
 

@@ -24,7 +24,7 @@ def distances(embeddings, squared: bool = False):
 def mates(labels):
     """Two masks [B, B]: pairs of two different rows with one label, and pairs with two labels."""
     same = labels[:, None] == labels[None]
-    return same & ~torch.eye(len(labels), dtype=torch.bool), ~same
+    return same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device), ~same
 
 
 class KochHead(nn.Module):

@@ -1,13 +1,16 @@
 """The manifest of the shipped models.
 
-Owns the text of `[models.<name>]` sections: one is replaced, all others stay as they are.
+Owns the text of `[models.<name>]` sections: one is replaced, together with its file, all others stay as they are.
 """
 
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
+
+from .whole import whole
 
 HEADER = 'format = 1\n\n[default]\ndetector = "detector"\nembedder = "embedder"\nliveness = "liveness"\n'
 
@@ -18,9 +21,19 @@ def sha256(path: Path) -> str:
 
 
 def commit() -> str:
-    """Of this code, abbreviated; "unknown" outside of a git checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    """Of this code, abbreviated, with a "+" where files have changed since; "unknown" outside of a git checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--exclude=*", "--dirty=+"]
     return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
+
+
+def made(command: str) -> str:
+    """The command and the commit that it runs, for a checkpoint to keep."""
+    return f"python -m {command}, commit {commit()}"
+
+
+def training(kept: list[str], command: str) -> str:
+    """What a checkpoint has kept of how it was made; older ones have kept nothing."""
+    return "; ".join(kept) or f"python -m {command}, commit not recorded, released by commit {commit()}"
 
 
 def embedder_section(name: str, model: Path, size: int, words: dict[str, str], calibration: str) -> str:
@@ -49,7 +62,13 @@ def replace_section(text: str, name: str, section: str) -> str:
     return "\n".join([*others(parts[:place]), section, *others(parts[place:])])
 
 
-def update(path: Path, name: str, section: str) -> None:
-    """Writes `section` into the manifest at `path`, which is created when it is missing or empty."""
+def ship(model: Path, folder: Path, name: str, section: str) -> None:
+    """Puts the file `model` into `folder` and `section` into the manifest there, both at once.
+
+    The manifest is created when it is missing or empty.
+    """
+    path = folder / "manifest.toml"
     text = path.read_text() if path.exists() else ""
-    path.write_text(replace_section(text if "[default]" in text else HEADER, name, section))
+    with whole(folder / model.name) as file, whole(path) as unfinished:
+        shutil.copyfile(model, file)
+        unfinished.write_text(replace_section(text if "[default]" in text else HEADER, name, section))

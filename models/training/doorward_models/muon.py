@@ -52,6 +52,6 @@ class Muon(torch.optim.Optimizer):
         ahead = torch.stack(torch._foreach_add(gradients, kept, alpha=momentum))
         update = orthogonal(ahead.flatten(2))
         norm = len(parameters[0]) ** 0.5
-        update *= lr * norm / update.norm(dim=(1, 2), keepdim=True)
+        update *= lr * norm / update.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
         torch._foreach_mul_(parameters, [norm / n for n in torch._foreach_norm(parameters)])
         torch._foreach_sub_(parameters, [u.view_as(p) for u, p in zip(update, parameters)])

@@ -33,6 +33,12 @@ def identities(names: list[str]) -> np.ndarray:
     return np.array([known.get(f, -1) for f in folders])
 
 
+def mates(person: np.ndarray) -> int:
+    """How many pairs of faces bear one known identity [N]."""
+    _, faces = np.unique(person[person >= 0], return_counts=True)
+    return int((faces * (faces - 1) // 2).sum())
+
+
 def age(name: str, origin: str) -> int | None:
     """Age in years, where the collection states it."""
     rule = AGE.get(name.split("/")[0])

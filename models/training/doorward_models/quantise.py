@@ -23,7 +23,7 @@ STEEPEST = 2.0  # slope of a PReLU
 # Pixels that go from -1 to 1 lie half way between the steps of that range, where the last bit of a division
 # chooses the step. In a range so much smaller each has a step of its own.
 OFF_THE_MIDDLE = 0.9999
-METHODS = ("minmax", "percentile", "mse")
+METHODS = ("minmax", "mse")
 
 
 class _Reader(CalibrationDataReader):
@@ -57,18 +57,15 @@ def observe(model: onnx.ModelProto, arrays: list[np.ndarray]) -> dict[str, np.nd
     return {name: np.concatenate(parts) for name, parts in kept.items()}
 
 
-def activation_range(values: np.ndarray, method: str, percentile: float = 99.99) -> tuple[float, float]:
+def activation_range(values: np.ndarray, method: str) -> tuple[float, float]:
     """The range (containing zero) that int8 is to cover.
 
-    `minmax` covers everything; `percentile` cuts both tails; `mse` takes the cut with the least mean
-    squared rounding and clipping error. Raises `ValueError` for another method.
+    `minmax` covers everything; `mse` takes the cut with the least mean squared rounding and clipping error. Raises
+    `ValueError` for another method.
     """
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 1e-6)
     if method == "minmax":
         return low, high
-    if method == "percentile":
-        cut_low, cut_high = np.percentile(values, [100 - percentile, percentile])
-        return min(float(cut_low), 0.0), max(float(cut_high), 1e-6)
     if method == "mse":
         errors = {}
         for share in np.linspace(0.3, 1.0, 36):

@@ -1,7 +1,7 @@
 """Simulated int8 while training: the network learns to live with the rounding that `quantise` will do.
 
-Owns the simulation only. Weights are rounded per output channel in [-127, 127], the input, every unit's
-output, every sum and the embedding per tensor; gradients pass as if nothing was rounded (Jacob et al.,
+Owns the simulation only. Weights are rounded per output channel in [-127, 127], the input, every sum, the embedding
+and the output of every unit that no sum follows per tensor; gradients pass as if nothing was rounded (Jacob et al.,
 "Quantization and Training of Neural Networks", 2018). Normalisation scales whole output channels, so that
 rounding before it is the same as rounding the folded weights.
 """
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from .networks import Block, FaceNet, Unit
-from .quantise import activation_range
+from .quantise import OFF_THE_MIDDLE, activation_range
 
 METHOD = "mse"
 SAMPLES = 20_000  # values of each tensor that its range is chosen from
@@ -31,8 +31,10 @@ def onto_grid(values: torch.Tensor, low: float, high: float) -> torch.Tensor:
 
 def places(network: FaceNet) -> dict[str, nn.Module]:
     """The modules whose outputs are int8 tensors of the exported model."""
+    sums = [m for m in network.modules() if isinstance(m, Block) and m.shortcut]
+    summed = [m.units[-1] for m in sums]  # rounded with their sum only
     return {name: m for name, m in network.named_modules()
-            if isinstance(m, (Unit, nn.Linear)) or isinstance(m, Block) and m.shortcut}
+            if m in sums or isinstance(m, (Unit, nn.Linear)) and m not in summed}
 
 
 @torch.no_grad()
@@ -55,13 +57,13 @@ def ranges(network: FaceNet, images: torch.Tensor) -> dict[str, tuple[float, flo
     return found
 
 
-def simulate(network: FaceNet, images: torch.Tensor) -> None:
-    """From now on `network` rounds; its parameters and their names stay. Ranges are taken from `images`."""
-    chosen = ranges(network, images)
+def simulate(network: FaceNet, chosen: dict[str, tuple[float, float]]) -> None:
+    """From now on `network` rounds, in the `chosen` ranges; its parameters and their names stay."""
     for name, module in places(network).items():
         low, high = chosen[name]
         module.register_forward_hook(lambda _, __, y, low=low, high=high: onto_grid(y, low, high))
-    network.body.register_forward_pre_hook(lambda _, inputs: (onto_grid(inputs[0], -1.0, 1.0),))
+    network.body[0].register_forward_pre_hook(
+        lambda _, inputs: (onto_grid(inputs[0], -OFF_THE_MIDDLE, OFF_THE_MIDDLE),))
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             module.forward = lambda x, m=module: m._conv_forward(x, rounded(m.weight), m.bias)

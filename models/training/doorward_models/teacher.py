@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from . import precision
 from .networks import joined, with_mirror_images
+from .whole import whole
 
 BATCH = 64
 SAMPLE = 256  # faces that the basis of the middle map is taken from
@@ -167,7 +168,8 @@ def run(teacher: Path, images: np.ndarray, cache: Path, device: str = "cpu", thr
             if row // BATCH % 20 == 0 or end == len(images):
                 for array in arrays:
                     array.flush()
-                progress.write_text(str(end))
+                with whole(progress) as path:
+                    path.write_text(str(end))
             bar.update(len(parts[0]))
 
 

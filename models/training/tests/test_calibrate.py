@@ -36,6 +36,12 @@ def test_hidden_mates_keep_the_tail_from_falling():
     assert t.similarity[-1] > t.similarity[-3] > clean.similarity[-1]
 
 
+def test_too_few_comparisons_are_counted():
+    with pytest.raises(ValueError, match="99999 comparisons"):
+        calibrate.table(gaussian_counts(99_999, 0.1))
+    assert calibrate.table(gaussian_counts(100_000, 0.1)).measured_down_to == 1e-3
+
+
 def test_same_people_are_left_out():
     e = np.eye(4, dtype=np.float32)
     teacher = np.eye(4, dtype=np.float32)

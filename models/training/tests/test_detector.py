@@ -128,3 +128,25 @@ def test_an_exported_detector_can_be_trained_on(tmp_path):
     again = Network(8, 8, 16)
     restore.load_into(again, tmp_path / "plain.onnx", images)
     assert torch.allclose(again(images), expected, atol=1e-3)
+
+
+def test_fewer_scenes_than_a_batch_are_counted(tmp_path):
+    with pytest.raises(ValueError, match="0 scenes of 96 pixels"):
+        shards.complete(tmp_path, 96)
+    (tmp_path / "96-000").mkdir()
+    for name in shards.FIELDS:
+        np.save(tmp_path / "96-000" / f"{name}.npy", np.zeros((4, 1)))
+    assert shards.complete(tmp_path, 96, least=4) == [tmp_path / "96-000"]
+    with pytest.raises(ValueError, match="4 scenes of 96 pixels .*, 5 needed"):
+        shards.complete(tmp_path, 96, least=5)
+
+
+def test_a_finished_training_is_left_alone(tmp_path):
+    torch.manual_seed(0)
+    network = Network(8, 8, 16)
+    state = {"network": network.state_dict(), "ema": network.state_dict(), "step": 5,
+             "optimiser": torch.optim.AdamW(network.parameters()).state_dict()}
+    torch.save(state, tmp_path / "checkpoint.pt")
+    before = (tmp_path / "checkpoint.pt").stat().st_mtime_ns
+    train.loop(network, None, None, tmp_path / "checkpoint.pt", steps=5, peak=0.1)
+    assert (tmp_path / "checkpoint.pt").stat().st_mtime_ns == before

@@ -1,5 +1,7 @@
 """The presentation attack detector: its measures, its batches, its network and its export."""
 
+from argparse import Namespace
+
 import numpy as np
 import onnx
 import pytest
@@ -7,7 +9,7 @@ import torch
 
 from doorward_models import export, manifest, teacher
 from doorward_models.liveness import data, measures, network, recapture, train
-from doorward_models.liveness.__main__ import section, table
+from doorward_models.liveness.__main__ import folder, section, table
 
 SCORES = np.array([0.1, 0.6, 0.4, 0.9, 0.8])
 REAL = np.array([False, False, True, True, True])
@@ -30,10 +32,17 @@ def test_rates_are_shares_of_attacks_and_of_real_faces():
     assert measures.acer(0.5, 0.25) == 0.375
 
 
-def test_the_threshold_of_equal_errors_lies_between_the_kinds():
+def test_the_threshold_of_equal_errors_is_the_lowest_score_that_passes():
     scores, real = np.array([0.1, 0.2, 0.8, 0.9]), np.array([False, False, True, True])
     threshold, error = measures.equal_error(scores, real)
     assert threshold == pytest.approx(0.8) and error == 0.0
+
+
+def test_a_set_is_judged_at_the_threshold_of_the_others():
+    sets = np.array(["a", "a", "b", "b", "b", "b"])
+    scores, real = np.array([0.3, 0.7, 0.1, 0.2, 0.8, 0.9]), np.array([False, True, False, False, True, True])
+    # The others' thresholds: 0.8 for a, 0.7 for b.
+    assert measures.beyond_others(scores, real, sets) == pytest.approx([-0.5, -0.1, -0.6, -0.5, 0.1, 0.2])
 
 
 def test_every_set_and_kind_is_drawn_evenly():
@@ -70,9 +79,10 @@ def test_imitations_stay_in_range_and_change_the_image():
 
 def test_a_finished_training_is_loaded_and_exports_the_same_function(tmp_path):
     faces = made_up()
-    s = train.Settings(steps=2, batch=8)
+    s = train.Settings(steps=2, batch=8, made="a command")
     trained = train.train(faces, np.arange(40), s, tmp_path / "all.pt")
     again = train.train(faces, np.arange(40), s, tmp_path / "all.pt")
+    assert train.made(tmp_path / "all.pt") == ["a command"]
     expected = train.scores(trained, faces.images[:4])
     assert np.allclose(train.scores(again, faces.images[:4]), expected)
     export.save(network.fold(trained), 1, tmp_path / "f32.onnx", {})
@@ -82,11 +92,20 @@ def test_a_finished_training_is_loaded_and_exports_the_same_function(tmp_path):
     assert np.allclose(1 / (1 + np.exp(-logits[:, 0])), expected, atol=1e-4)
 
 
+def test_runs_of_other_steps_lie_apart(tmp_path):
+    places = [folder(Namespace(runs=tmp_path, run="run", steps=steps)) for steps in (400, 800)]
+    assert [p.name for p in places] == ["run-400", "run-800"]
+
+
 def test_the_table_and_the_manifest_say_the_rates(tmp_path):
     sets = np.array(["a", "a", "b", "b", "b"])
     text = table(sets, REAL, {"ours": (SCORES, 0.5)})
     assert "| a | 0, 2 | 50.0 / - / - |" in text and "| all | 3, 2 | 50.0 / 33.3 / 41.7 |" in text
+    shown = data.labels(["a/real/1.png", *["a/fake/1.png"] * 3, *["b/real/1.png"] * 3])
+    text = table(sets, REAL, {"ours": (SCORES, 0.5)}, shown)
+    assert "| a | 0 of 1, 2 of 3 |" in text and "| all | 3 of 4, 2 of 3 |" in text
     (tmp_path / "liveness.onnx").write_bytes(b"model")
-    text = section("liveness", tmp_path / "liveness.onnx", 0.25, 0.1, 0.2)
+    text = section("liveness", tmp_path / "liveness.onnx", 0.25, 0.1, 0.2, {"accuracy": "fair"})
     assert "presentation = { threshold = 0.2500, apcer = 0.1000, bpcer = 0.2000 }" in text
+    assert 'accuracy = "fair"' in text
     assert manifest.sha256(tmp_path / "liveness.onnx") in text

@@ -22,6 +22,13 @@ def test_a_step_changes_the_weight_by_its_rate_and_keeps_its_norm():
     assert (weight - before).norm().item() == pytest.approx(0.1 * 4, rel=1e-3)
 
 
+def test_without_a_gradient_the_weight_stays():
+    weight = torch.nn.Parameter(torch.full((4, 1, 2, 2), 0.5))  # of norm sqrt(4)
+    before, weight.grad = weight.detach().clone(), torch.zeros(4, 1, 2, 2)
+    muon.Muon([weight], lr=0.1).step()
+    assert torch.allclose(weight, before)
+
+
 def test_weights_of_one_shape_step_as_each_would_alone():
     draw = lambda seed: torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(seed))
     together, alone = ([torch.nn.Parameter(draw(k)) for k in range(2)] for _ in range(2))

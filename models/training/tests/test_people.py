@@ -8,6 +8,7 @@ from doorward_models import people
 def test_only_glint_folders_are_identities():
     names = ["glint/A/0.webp", "utk/1.webp", "glint/B/0.webp", "glint/A/1.webp", "utk/2.webp"]
     assert people.identities(names).tolist() == [0, -1, 1, 0, -1]
+    assert people.mates(people.identities(names)) == 1 and people.mates(people.identities(names[:2])) == 0
 
 
 def test_ages():

@@ -1,6 +1,7 @@
 """Simulated int8 on values with a known answer, and against the quantised model."""
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -32,8 +33,23 @@ def test_the_simulation_costs_about_as_much_as_the_quantised_model(tmp_path):
     with torch.no_grad():
         exact = network.features(half)[2].numpy()
         names = network.state_dict().keys()
-        rounding.simulate(network, half)
+        rounding.simulate(network, rounding.ranges(network, half))
         simulated = network.features(half)[2].numpy()
     assert network.state_dict().keys() == names
     lost = [1 - cosines(rounds, exact).mean() for rounds in (simulated, int8)]
     assert lost[1] / 2 < lost[0] < lost[1] * 2
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.plan}-{c.reduce}")
+def test_training_rounds_where_the_exported_model_does(config, tmp_path, monkeypatch):
+    network, x = lively(config), images(1)
+    export.save(networks.fold(network), 16, tmp_path / "f32.onnx", {})
+    quantise.static_qdq(tmp_path / "f32.onnx", tmp_path / "int8.onnx", [x])
+    rounded = [n.input[0] for n in onnx.load(tmp_path / "int8.onnx").graph.node if n.op_type == "QuantizeLinear"]
+    of_units = [name.rsplit(".", 2)[0] for name in rounded if name.endswith((".conv.out", ".act.out"))]
+    assert of_units == [name for name, m in rounding.places(network).items() if isinstance(m, networks.Unit)]
+    rounding.simulate(network, rounding.ranges(network, torch.from_numpy(x)))
+    seen = []
+    monkeypatch.setattr(rounding, "onto_grid", lambda values, *_: seen.append(values) or values)
+    network.features(torch.from_numpy(x))
+    assert seen[0].shape == x.shape and len(seen) == len(rounded) - 1, "the same numbers again after Flatten"

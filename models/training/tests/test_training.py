@@ -1,11 +1,17 @@
 """The schedule, the targets, augmentation and one short run with a stop in between."""
 
+import dataclasses
+import io
+import zipfile
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from doorward_models import augment, distill, manifest, targets, zips
 from doorward_models.networks import Config
+from doorward_models.whole import whole
 
 SMALL = Config(plan="fused", width=0.25, head="flatten", embedding=8)
 
@@ -66,20 +72,35 @@ def test_every_parameter_has_exactly_one_optimiser():
 
 def test_a_stopped_run_continues_and_learns(tmp_path):
     images, target = made_up()
-    settings = distill.Settings(minutes=10, batch=16, workers=1, warm_up=0.0, grow=False, rate=0.02)
+    settings = distill.Settings(minutes=10, batch=16, workers=1, warm_up=0.0, grow=False, rate=0.02, made="one")
     torch.manual_seed(0)
     run = distill.start(tmp_path, SMALL, settings, None, images)
     losses = [distill.learn(run, images, np.arange(16), target)["cosine"].item() for _ in range(25)]
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
     run.save()
-    again = distill.start(tmp_path, SMALL, settings, None, images)
+    again = distill.start(tmp_path, SMALL, dataclasses.replace(settings, rate=0.01, made="two"), None, images)
     assert (again.step, again.seconds) == (run.step, run.seconds)
+    again.save()
+    assert distill.made(tmp_path / "checkpoint.pt") == ["one", "two"]
     for name in ("student", "hints", "average"):
         state = getattr(again, name).state_dict()
         assert all(torch.equal(v, state[k]) for k, v in getattr(run, name).state_dict().items())
-    assert again.optimisers[0].state_dict()["state"].keys() == run.optimisers[0].state_dict()["state"].keys()
+    peaks = [[g["peak"] for o in r.optimisers for g in o.param_groups] for r in (run, again)]
+    assert peaks[1] == pytest.approx([p / 2 for p in peaks[0]]), "the new rate counts"
+    for old, new in zip(run.optimisers, again.optimisers):
+        assert len(old.state) == len(new.state) > 0
+        for a, b in zip(old.state.values(), new.state.values()):
+            assert a.keys() == b.keys() and all(torch.equal(v, b[k]) for k, v in a.items())
     with pytest.raises(ValueError, match="another network"):
         distill.start(tmp_path, Config(width=0.5, embedding=8), settings, None, images)
+
+
+def test_a_run_that_continues_rounds_in_the_ranges_of_its_start(tmp_path):
+    images, _ = made_up()
+    settings = distill.Settings(workers=1, int8=True)
+    run = distill.start(tmp_path, SMALL, settings, None, images)
+    run.save()
+    assert run.ranges and distill.start(tmp_path, SMALL, settings, None, images.flip(1) // 3).ranges == run.ranges
 
 
 def test_unchanged_pose_only_mirrors():
@@ -162,18 +183,25 @@ def test_split_keeps_faces_apart():
     assert len(validation) == 10 and not set(training) & set(validation)
 
 
-def test_zips_of_other_sizes_are_refused(tmp_path):
-    import io
-    import zipfile
-
-    from PIL import Image
-
+def png(width: int) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", (100, 112)).save(buffer, "png")
+    Image.new("RGB", (width, 112)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(("members", "error", "words"), [
+    ({"x/1.png": png(100)}, ValueError, "x/1.png: 100x112"),
+    ({"index.tsv": b""}, ValueError, "no images in .*a.zip"),
+    ({"x/1.png": png(112), "x/2.png": png(112)[:60]}, OSError, "a.zip: x/2.png: "),
+    ({"x/1.png": b"no image"}, OSError, "a.zip: x/1.png: "),
+])
+def test_bad_zips_are_refused_by_name(tmp_path, members, error, words):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("x/1.png", buffer.getvalue())
-    with pytest.raises(ValueError, match="100x112"):
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(error, match=words):
         zips.build([tmp_path / "a.zip"], tmp_path / "cache")
+    assert not (tmp_path / "cache" / "images.npy").exists()
 
 
 def test_manifest_replaces_one_model_and_keeps_the_others():
@@ -183,3 +211,29 @@ def test_manifest_replaces_one_model_and_keeps_the_others():
     assert "old" not in new and "kept = 1" in new and new.count("[models.a]") == 1
     assert new.index("[models.a]") < new.index("[models.ab]"), "in its place"
     assert manifest.replace_section(new, "a", "[models.a]\nnew = 1\n") == new
+
+
+def test_a_model_and_its_section_are_shipped_together(tmp_path):
+    (tmp_path / "a.onnx").write_bytes(b"model")
+    manifest.ship(tmp_path / "a.onnx", tmp_path / "models", "a", "[models.a]\nnew = 1\n")
+    assert sorted(p.name for p in (tmp_path / "models").iterdir()) == ["a.onnx", "manifest.toml"]
+    text = (tmp_path / "models" / "manifest.toml").read_text()
+    assert text.startswith(manifest.HEADER) and text.endswith("[models.a]\nnew = 1\n")
+
+
+def test_what_was_not_finished_is_not_there(tmp_path):
+    path = tmp_path / "new" / "a.npy"
+    with pytest.raises(KeyboardInterrupt), whole(path) as unfinished:
+        np.save(unfinished, np.zeros(3))
+        raise KeyboardInterrupt
+    assert not path.exists()
+    for value in (1, 2):
+        with whole(path) as unfinished:
+            np.save(unfinished, np.full(3, value))
+    assert np.load(path)[0] == 2 and list(path.parent.iterdir()) == [path]
+
+
+def test_the_manifest_says_what_the_checkpoint_keeps():
+    assert manifest.made("x").startswith("python -m x, commit ")
+    assert manifest.training(["one", "two"], "x") == "one; two"
+    assert manifest.training([], "x").startswith("python -m x, commit not recorded, released by commit ")

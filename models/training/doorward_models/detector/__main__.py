@@ -35,6 +35,7 @@ def export(args: argparse.Namespace) -> None:
     import numpy as np
     import onnx
 
+    from ..whole import whole
     from . import export as writer
     from . import quantise, shards
 
@@ -43,7 +44,8 @@ def export(args: argparse.Namespace) -> None:
     onnx.save(writer.build(writer.load(args.checkpoint or folder / "checkpoint.pt")), plain)
     scenes = shards.Shard(shards.complete(folder / "shards", args.size)[0])
     images = np.asarray(scenes.images[: args.calibrate])
-    quantise.quantise(plain, args.out, images, args.method)
+    with whole(args.out) as path:
+        quantise.quantise(plain, path, images, args.method)
     for path in (plain, args.out):
         print(f"{path.name}: {path.stat().st_size} bytes")
 
@@ -52,6 +54,8 @@ def evaluate(args: argparse.Namespace) -> None:
     """Measure a detector file on LFW and on the held-out negatives."""
     from .evaluate import evaluate
 
+    if args.verify and args.limit:
+        raise SystemExit("--verify needs every image of the pairs: leave --limit away")
     evaluate(args.model, args.teacher, args.shared, args.runs / "detector", args.threads, args.limit, args.verify)
 
 
@@ -87,7 +91,7 @@ def main() -> None:
     sub.add_argument("--checkpoint", type=Path, help="default: the one that train writes")
     sub.add_argument("--size", type=int, default=160, help="scene size to calibrate on")
     sub.add_argument("--calibrate", type=int, default=256, help="number of scenes to calibrate on")
-    sub.add_argument("--method", default="minmax", help="how int8 ranges are chosen: minmax, percentile or mse")
+    sub.add_argument("--method", default="minmax", help="how int8 ranges are chosen: minmax or mse")
     sub.add_argument("--out", type=Path, default=REPOSITORY / "models" / "detector.onnx")
     sub = command(evaluate)
     sub.add_argument("--model", type=Path, default=REPOSITORY / "models" / "detector.onnx")

@@ -10,14 +10,13 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from ..teacher import normalise, session
+from .. import calibrate
+from ..evaluate import cut, read_pairs
+from ..teacher import session
+from ..whole import whole
 from . import grid, sources
 from .model_file import Detector
 
-TEMPLATE = np.array(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
-)
-"""Where ArcFace wants the five landmarks in a 112x112 crop."""
 MOVE = 4
 """Pixels that an image is moved by to see how far the teacher agrees with itself."""
 SHRINK = 0.8
@@ -43,8 +42,8 @@ def reference(images: list, teacher: Detector, cache: Path) -> np.ndarray:
         found = [central(teacher.faces(i, 0.6), i.shape) for _, i in tqdm(images, "reference", mininterval=10)]
         if any(len(f) == 0 for f in found):
             raise ValueError("the teacher misses a face, so it cannot be the reference")
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        np.save(cache, np.concatenate(found))
+        with whole(cache) as path:
+            np.save(path, np.concatenate(found))
     return np.load(cache)
 
 
@@ -88,53 +87,24 @@ def false_alarms(images: list[np.ndarray], detector: Detector, teacher: Detector
     return np.array(scores)
 
 
-def align(image: np.ndarray, marks: np.ndarray) -> np.ndarray:
-    """The 112x112 RGB crop after the least-squares similarity from landmarks [5, 2] to the template."""
-    x, y = marks.T.astype(np.float64)
-    one, nil = np.ones(5), np.zeros(5)
-    system = np.vstack([np.stack([x, -y, one, nil], 1), np.stack([y, x, nil, one], 1)])
-    a, b, tx, ty = np.linalg.lstsq(system, TEMPLATE.T.ravel(), rcond=None)[0]
-    return cv2.warpAffine(image, np.array([[a, -b, tx], [b, a, ty]]), (112, 112))[..., ::-1]
-
-
 def embed(images: list, faces: np.ndarray, embedder: Path, threads: int) -> np.ndarray:
     """Unit embeddings [n, D]; zero where the face was not found."""
-    net = session(str(embedder), threads)
-    name, vectors = net.get_inputs()[0].name, []
-    for start in tqdm(range(0, len(images), 32), "embed", mininterval=10):
-        rows = range(start, min(start + 32, len(images)))
-        crops = np.stack([align(images[r][1], faces[r, 4:14].reshape(5, 2)) for r in rows])
-        vectors.append(net.run(None, {name: normalise(crops)})[0])
-    vectors = np.concatenate(vectors)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True) * (faces[:, -1:] > 0)
+    seen = np.flatnonzero(faces[:, -1] > 0)
+    crops = np.stack([cut(images[r][1][..., ::-1], faces[r, 4:14].reshape(5, 2)) for r in seen])
+    found = calibrate.embed(session(str(embedder), threads), crops)
+    vectors = np.zeros((len(faces), found.shape[1]), np.float32)
+    vectors[seen] = found
+    return vectors
 
 
-def pairs(path: Path) -> list[list[tuple[str, str, bool]]]:
-    """The folds of LFW's View 2: lists of two image names and whether they show one person."""
-    lines = path.read_text().splitlines()
-    folds, each = (int(n) for n in lines[0].split())
-
-    def image(name: str, number: str) -> str:
-        return f"{name}/{name}_{int(number):04}.jpg"
-
-    parsed = []
-    for line in lines[1:]:
-        part = line.split()
-        other = (part[0], part[2]) if len(part) == 3 else (part[2], part[3])
-        parsed.append((image(part[0], part[1]), image(*other), len(part) == 3))
-    return [parsed[2 * each * f : 2 * each * (f + 1)] for f in range(folds)]
-
-
-def verification(vectors: dict[str, np.ndarray], folds: list) -> float:
-    """Accuracy over the folds, each with the threshold that is best on the others."""
-    scored = [np.array([(vectors[a] @ vectors[b], same) for a, b, same in fold]) for fold in folds]
+def verification(similarity: np.ndarray, same: np.ndarray, fold: np.ndarray) -> float:
+    """Accuracy over the folds, each with the threshold that is best on the others: one of their own similarities."""
     right = []
-    for held in range(len(scored)):
-        rest = np.concatenate([s for f, s in enumerate(scored) if f != held])
-        order = np.sort(rest[:, 0])
-        accuracy = [((rest[:, 0] >= t) == rest[:, 1]).mean() for t in order]
-        threshold = order[int(np.argmax(accuracy))]
-        right.append(((scored[held][:, 0] >= threshold) == scored[held][:, 1]).mean())
+    for held in np.unique(fold):
+        rest, mated = similarity[fold != held], same[fold != held]
+        thresholds = np.sort(rest)
+        threshold = thresholds[np.argmax([((rest >= t) == mated).mean() for t in thresholds])]
+        right.append(((similarity[fold == held] >= threshold) == same[fold == held]).mean())
     return float(np.mean(right))
 
 
@@ -168,8 +138,8 @@ def evaluate(model: Path, teacher: Path, shared: Path, runs: Path, threads: int,
         print(line)
     if verify:
         embedder = shared / "models" / "mobilefacenet_mbf_512d_fp32.onnx"
-        folds = pairs(shared / "data/lfw/pairs_dev.txt")
+        pairs, same, fold = read_pairs(shared / "data/lfw/pairs_dev.txt", [name for name, _ in images])
         for name, faces in (("teacher", wanted), ("detector", matched)):
             vectors = embed(images, faces, embedder, threads)
-            accuracy = verification({n: v for (n, _), v in zip(images, vectors)}, folds)
+            accuracy = verification((vectors[pairs[:, 0]] * vectors[pairs[:, 1]]).sum(1), same, fold)
             print(f"LFW verification, {name}'s landmarks: {accuracy:.2%}")

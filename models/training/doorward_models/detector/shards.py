@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ..whole import whole
 from . import compose, grid
 from .model_file import Detector
 from .sources import Sources
@@ -62,12 +63,10 @@ def write(folder: Path, index: int, count: int, size: int, sources: Sources, tea
             arrays["images"][row] = compose.scene(rng, sources, size)
         for row, said in zip(rows, teacher.cells(arrays["images"][rows.start : rows.stop])):
             arrays["target"][row], arrays["owner"][row], arrays["faces"][row] = label(said)
-    target = folder / f"{size}-{index:03}"
-    partial = target.with_suffix(".partial")
-    partial.mkdir(parents=True, exist_ok=True)
-    for name in FIELDS:
-        np.save(partial / f"{name}.npy", arrays[name])
-    partial.rename(target)
+    with whole(folder / f"{size}-{index:03}") as path:
+        path.mkdir(exist_ok=True)
+        for name in FIELDS:
+            np.save(path / f"{name}.npy", arrays[name])
 
 
 class Shard:
@@ -82,6 +81,10 @@ class Shard:
         return len(self.images)
 
 
-def complete(folder: Path, size: int) -> list[Path]:
-    """Finished shards of one scene size, in order."""
-    return sorted(p for p in folder.glob(f"{size}-*") if p.suffix != ".partial")
+def complete(folder: Path, size: int, least: int = 1) -> list[Path]:
+    """Finished shards of one scene size, in order. Raises `ValueError` when they hold fewer than `least` scenes."""
+    found = sorted(p for p in folder.glob(f"{size}-*") if p.suffix != ".partial")
+    scenes = sum(len(Shard(p)) for p in found)
+    if scenes < least:
+        raise ValueError(f"{scenes} scenes of {size} pixels in {folder}, {least} needed: compose them first")
+    return found

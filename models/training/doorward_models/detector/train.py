@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from tqdm import tqdm
 
 from .. import precision
+from ..whole import whole
 from . import grid, restore
 from .degrade import degrade
 from .loss import MARKS, loss
@@ -108,11 +109,13 @@ def loop(
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
         step, ema = state["step"], state["ema"]
+    if step >= steps:
+        return
 
     def save() -> None:
         state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "ema": ema, "step": step}
-        torch.save(state, checkpoint.with_suffix(".new"))
-        checkpoint.with_suffix(".new").rename(checkpoint)
+        with whole(checkpoint) as path:
+            torch.save(state, path)
 
     batches.seed = step
     recent, saved = {}, time.monotonic()
@@ -162,7 +165,10 @@ def train(runs: Path, size: int, steps: int, batch: int, peak: float, threads: i
     """Trains the whole network on labels until `steps`, from `start`; `marks` weighs the landmarks."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    shards = complete(runs / "shards", size)
+    shards = complete(runs / "shards", size, least=batch)
+    checkpoint = runs / "checkpoint.pt"
+    if start and checkpoint.exists():
+        print(f"{checkpoint} is continued; --start {start} counts only where there is none")
     network = begin(start, shards)
     parameters, macs = cost(network, 256, 320)
     print(f"{parameters} parameters, {macs / 1e6:.1f} M MAC at 320x256 ({macs / 1e6 * 240 / 256:.1f} M at 320x240)")
@@ -176,4 +182,4 @@ def train(runs: Path, size: int, steps: int, batch: int, peak: float, threads: i
         return loss(raw, cells, *labels, marks)
 
     batches = Batches(shards, batch)
-    loop(network, batches, parts, runs / "checkpoint.pt", steps, peak, loaders)
+    loop(network, batches, parts, checkpoint, steps, peak, loaders)

@@ -3,7 +3,6 @@
 import argparse
 import io
 import json
-import zipfile
 from pathlib import Path
 
 import cv2
@@ -12,6 +11,7 @@ import onnx
 import torch
 
 from .. import export, manifest, quantise, teacher, zips
+from ..whole import whole
 from . import data, measures, train
 from .network import fold
 
@@ -25,17 +25,28 @@ LICENCE = "trained by this project; see models/README.md for the data and the te
 def judge(a):
     """Train on all sets but one and measure on that one, for every set; continues where it stopped."""
     faces = data.load(a.shared, a.runs)
-    s = train.Settings(steps=a.steps)
+    s = settings(a)
     own = np.zeros(len(faces.real), np.float32)
     for name in np.unique(faces.sets):
         network = train.train(faces, faces.rows(without=name), s, folder(a) / f"without_{name}.pt")
         rows = faces.rows(only=name)
         own[rows] = train.scores(network, faces.images[rows])
-    np.save(folder(a) / "judged.npy", own)
+    with whole(folder(a) / "judged.npy") as path:
+        np.save(path, own)
     point, error = measures.equal_error(own, faces.real)
     print(f"threshold {point:.4f}, where both rates are {100 * error:.1f} % over all sets; "
           f"of the published networks' answers {100 * measures.equal_error(faces.answers, faces.real)[1]:.1f} %\n")
-    print(table(faces.sets, faces.real, {"ours": (own, point), "ours at 0.5": (own, 0.5)}))
+    shown = data.labels(data.collections(a.shared)[1])
+    print(table(faces.sets, faces.real, columns(own, faces.real, faces.sets), shown))
+
+
+def columns(scores: np.ndarray, real: np.ndarray, sets: np.ndarray) -> dict[str, tuple[np.ndarray, float]]:
+    """What is said of one network: at the threshold of equal errors, at that of the other sets, and at 0.5."""
+    return {
+        "ours": (scores, measures.equal_error(scores, real)[0]),
+        "at the others' threshold": (measures.beyond_others(scores, real, sets), 0.0),
+        "at 0.5": (scores, 0.5),
+    }
 
 
 def reference(a):
@@ -44,11 +55,10 @@ def reference(a):
     They are made for crops 2.7 or 4 times as wide as the face. The collections only hold the face, so that is
     what they are given: the whole image.
     """
-    archive = zipfile.ZipFile(a.shared / "data" / "pad" / "pad_dev.zip")
-    names = sorted(zips.image_names(archive))[:: a.every]
+    archive, names = data.collections(a.shared)
+    names = names[:: a.every]
     images = [cv2.resize(zips.read_rgb(archive, n), (80, 80))[:, :, ::-1] for n in names]
-    sets, kinds = (np.array([Path(n).parts[k] for n in names]) for k in (-3, -2))
-    columns = {}
+    (sets, real), compared = data.labels(names), {}
     for path in a.model:
         net = teacher.session(onnx.load(path).SerializeToString(), threads=1)
         source = net.get_inputs()[0].name
@@ -56,15 +66,19 @@ def reference(a):
             net.run(None, {source: x.transpose(2, 0, 1)[None].astype(np.float32)})[0] for x in images
         ])
         scores = np.exp(logits[:, 1]) / np.exp(logits).sum(1)
-        point, error = measures.equal_error(scores, kinds == "real")
+        point, error = measures.equal_error(scores, real)
         print(f"{path.stem}: at {point:.4f} both rates are {100 * error:.1f} % over all sets")
-        columns[path.stem] = scores, 0.5
-    print("\n" + table(sets, kinds == "real", columns))
+        compared[path.stem] = scores, 0.5
+    print("\n" + table(sets, real, compared))
 
 
-def table(sets: np.ndarray, real: np.ndarray, columns: dict[str, tuple[np.ndarray, float]]) -> str:
-    """A Markdown table of APCER / BPCER / ACER in per cent; `columns` are scores [N] and a threshold."""
+def table(sets: np.ndarray, real: np.ndarray, columns: dict[str, tuple[np.ndarray, float]], shown=None) -> str:
+    """A Markdown table of APCER / BPCER / ACER in per cent; `columns` are scores [N] and a threshold.
+
+    `shown` are the labels of all images, those without a face, which nothing is said of, among them.
+    """
     lines = io.StringIO()
+    count = lambda sets, real, name: [((sets == name) | (name == "all"))[real == kind].sum() for kind in (True, False)]
     print("| set | real, presented | " + " | ".join(columns) + " |", file=lines)
     print("|---" * (2 + len(columns)) + "|", file=lines)
     for name in [*np.unique(sets), "all"]:
@@ -72,17 +86,20 @@ def table(sets: np.ndarray, real: np.ndarray, columns: dict[str, tuple[np.ndarra
         for scores, threshold in columns.values():
             apcer, bpcer = measures.rates(scores[rows], real[rows], threshold)
             cells.append(" / ".join(f"{100 * v:.1f}" for v in (apcer, bpcer, measures.acer(apcer, bpcer))))
-        counts = f"{real[rows].sum()}, {(~real[rows]).sum()}"
-        print(f"| {name} | {counts} | " + " | ".join(cells) + " |", file=lines)
+        counts = map(str, count(sets, real, name))
+        if shown:
+            counts = map("{} of {}".format, counts, count(*shown, name))
+        print(f"| {name} | {', '.join(counts)} | " + " | ".join(cells) + " |", file=lines)
     return lines.getvalue().replace("nan", "-")
 
 
 def release(a):
     """Train on all sets, export, quantise and update the manifest; the rates are those of `judge`."""
+    judged = np.load(folder(a) / "judged.npy")  # first of all: without it the training would be in vain
     faces = data.load(a.shared, a.runs)
     everything = np.arange(len(faces.real))
-    network = train.train(faces, everything, train.Settings(steps=a.steps), folder(a) / "all.pt")
-    f32, int8 = folder(a) / "f32.onnx", a.models / "liveness.onnx"
+    network = train.train(faces, everything, settings(a), folder(a) / "all.pt")
+    f32, int8 = folder(a) / "f32.onnx", folder(a) / "liveness.onnx"
     export.save(fold(network), 1, f32, {})
     rows = np.linspace(0, len(faces.real) - 1, CALIBRATION_FACES).astype(int)
     quantise.static_qdq(f32, int8, [teacher.normalise(faces.images[r : r + 1]) for r in rows], "mse")
@@ -90,20 +107,29 @@ def release(a):
     quantised = net.run(None, {"input": teacher.normalise(faces.images[rows])})[0][:, 0]
     exact = train.scores(network, faces.images[rows])
     print(f"int8 moves the score by {np.abs(1 / (1 + np.exp(-quantised)) - exact).mean():.4f} on average")
-    judged = np.load(folder(a) / "judged.npy")
     point, _ = measures.equal_error(judged, faces.real)
-    text = section(a.name, int8, point, *measures.rates(judged, faces.real, point))
-    manifest.update(a.models / "manifest.toml", a.name, text)
+    words = {
+        "licence": LICENCE, "data": DATA,
+        "training": manifest.training(train.made(folder(a) / "all.pt"), "doorward_models.liveness release"),
+        "accuracy": in_words(faces, judged, point, len(data.collections(a.shared)[1])),
+    }
+    text = section(a.name, int8, point, *measures.rates(judged, faces.real, point), words)
+    manifest.ship(int8, a.models, a.name, text)
 
 
-def section(name: str, model: Path, threshold: float, apcer: float, bpcer: float) -> str:
+def in_words(faces: data.Faces, judged: np.ndarray, point: float, shown: int) -> str:
+    """What is to be known of the rates: over how many of the images, of what, and at whose threshold."""
+    per_cent = lambda scores, threshold: "APCER {:.1f} %, BPCER {:.1f} %".format(
+        *(100 * rate for rate in measures.rates(scores, faces.real, threshold)))
+    nested = measures.beyond_others(judged, faces.real, faces.sets)
+    return (f"f32 networks on collections that they were not trained on, single images, the {len(judged):,} of "
+            f"{shown:,} with a face: {per_cent(judged, point)} at a threshold chosen on these very scores, "
+            f"{per_cent(nested, 0.0)} where each collection is judged at that of the others")
+
+
+def section(name: str, model: Path, threshold: float, apcer: float, bpcer: float, words: dict[str, str]) -> str:
     """The manifest section of the model."""
     scale = ", ".join([repr(1 / 127.5)] * 3)
-    words = {
-        "licence": LICENCE, "data": DATA, "training": "python -m doorward_models.liveness release",
-        "accuracy": "collections never trained on, single images: "
-                    f"APCER {100 * apcer:.1f} %, BPCER {100 * bpcer:.1f} %",
-    }
     return "\n".join([
         f"[models.{name}]", 'role = "liveness"', f"file = {json.dumps(model.name)}",
         f'sha256 = "{manifest.sha256(model)}"',
@@ -114,8 +140,14 @@ def section(name: str, model: Path, threshold: float, apcer: float, bpcer: float
     ]) + "\n"
 
 
+def settings(a) -> train.Settings:
+    made = manifest.made(f"doorward_models.liveness --steps {a.steps} {a.function.__name__}")
+    return train.Settings(steps=a.steps, made=made)
+
+
 def folder(a) -> Path:
-    return a.runs / "liveness" / a.run
+    """Of the run, which goes with its number of steps."""
+    return a.runs / "liveness" / f"{a.run}-{a.steps}"
 
 
 def main() -> None:
@@ -124,7 +156,7 @@ def main() -> None:
                    help="data and reference models")
     p.add_argument("--runs", type=Path, default=TRAINING / "runs", help="caches and checkpoints")
     p.add_argument("--models", type=Path, default=TRAINING.parent, help="where shipped models lie")
-    p.add_argument("--run", default="run", help="folder below --runs/liveness")
+    p.add_argument("--run", default="run", help="folder below --runs/liveness, -STEPS added")
     p.add_argument("--steps", type=int, default=train.Settings.steps)
     commands = p.add_subparsers(required=True)
     c = commands.add_parser("judge", help=judge.__doc__)

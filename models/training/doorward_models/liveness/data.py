@@ -15,7 +15,8 @@ import numpy as np
 from tqdm import tqdm
 
 from .. import zips
-from ..evaluate import TEMPLATE, similarity_transform
+from ..evaluate import cut
+from ..whole import whole
 from . import taught
 
 MARGIN = 0.4  # of each side, repeated around an image that is hardly larger than the face
@@ -46,25 +47,36 @@ def aligned(detector, image: np.ndarray) -> np.ndarray | None:
     if faces is None:
         return None
     face = faces[(faces[:, 2] * faces[:, 3]).argmax()]
-    warp = similarity_transform(face[4:14].reshape(5, 2).astype(np.float64), TEMPLATE)
-    return cv2.warpAffine(wide, warp, (zips.SIZE, zips.SIZE), flags=cv2.INTER_LINEAR)
+    return cut(wide, face[4:14].reshape(5, 2))
+
+
+def collections(shared: Path) -> tuple[zipfile.ZipFile, list[str]]:
+    """The archive of all sets and the names of its images, in order."""
+    archive = zipfile.ZipFile(shared / "data" / "pad" / "pad_dev.zip")
+    return archive, sorted(zips.image_names(archive))
+
+
+def labels(names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The set of each image [N], and whether it shows a real face [N]."""
+    sets, kinds = (np.array([Path(n).parts[k] for n in names]) for k in (-3, -2))
+    return sets, kinds == "real"
 
 
 def build(shared: Path, cache: Path) -> None:
     """Aligns every image of `shared/data/pad`; images without a face are counted and left out."""
     model = str(shared / "models" / "face_detection_yunet_2023mar.onnx")
     detector = cv2.FaceDetectorYN.create(model, "", (320, 320), 0.6, 0.3)
-    archive = zipfile.ZipFile(shared / "data" / "pad" / "pad_dev.zip")
-    faces, lines, names = [], [], sorted(zips.image_names(archive))
+    archive, names = collections(shared)
+    faces, lines = [], []
     for name in tqdm(names, desc="align", mininterval=5):
         face = aligned(detector, zips.read_rgb(archive, name))
         if face is not None:
             faces.append(face)
             lines.append("\t".join(Path(name).parts[-3:-1]))
     print(f"{len(names) - len(faces)} of {len(names)} images without a face are left out")
-    cache.mkdir(parents=True, exist_ok=True)
-    (cache / "faces.tsv").write_text("\n".join(lines) + "\n")
-    np.save(cache / "faces.npy", np.stack(faces))
+    with whole(cache / "faces.npy") as path:
+        np.save(path, np.stack(faces))
+        (cache / "faces.tsv").write_text("\n".join(lines) + "\n")
 
 
 def load(shared: Path, runs: Path) -> Faces:
@@ -84,5 +96,7 @@ def load(shared: Path, runs: Path) -> Faces:
 def _cached(path: Path, make) -> np.ndarray:
     """The array at `path`, made at the first call."""
     if not path.exists():
-        np.save(path, make())
+        made = make()
+        with whole(path) as unfinished:
+            np.save(unfinished, made)
     return np.load(path)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from .. import augment, muon, precision
 from ..networks import Unit
 from ..teacher import unit
+from ..whole import whole
 from . import measures
 from .data import Faces
 from .network import LivenessNet
@@ -34,6 +35,7 @@ class Settings:
     taught: float = 0.7  # how much the published networks' answer counts against a label
     temperature: float = 2.0  # that their log-odds are divided by
     seed: int = 0
+    made: str = ""  # the command and the commit, for the record
 
 
 def groups(faces: Faces, rows: np.ndarray) -> dict[bool, list[np.ndarray]]:
@@ -54,8 +56,7 @@ def change(images: torch.Tensor, generator) -> torch.Tensor:
     mirror = torch.rand(n, generator=generator) < 0.5
     images = augment.similarity_jitter(images, size, generator, mirror, degrees=8, scale=0.1, shift=0.03)
     images = augment.light(images, generator, strength=0.35)
-    tint = 0.25 * (torch.rand(n, 3, 1, 1, generator=generator) * 2 - 1)
-    images = ((images + 1) * torch.exp(tint) - 1).clamp(-1, 1)
+    images = augment.white_balance(images, generator, strength=0.25)
     grey = torch.rand(n, 1, 1, 1, generator=generator) < 0.15
     return torch.where(grey, images.mean(1, keepdim=True), images)
 
@@ -87,7 +88,8 @@ def train(faces: Faces, rows: np.ndarray, s: Settings, path: Path) -> LivenessNe
     """A network trained on `rows`; taken from `path` if it was finished before, else saved there."""
     network = LivenessNet()
     if path.exists():
-        network.load_state_dict(torch.load(path, weights_only=True))
+        state = torch.load(path, weights_only=True)
+        network.load_state_dict(state.get("network", state))  # older ones hold nothing else
         return network.eval()
     torch.manual_seed(s.seed)
     network = LivenessNet().to(memory_format=torch.channels_last).train()
@@ -108,9 +110,14 @@ def train(faces: Faces, rows: np.ndarray, s: Settings, path: Path) -> LivenessNe
         binary_cross_entropy_with_logits(logits, wanted).backward()
         for optimiser in optimisers:
             optimiser.step()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(network.state_dict(), path)
+    with whole(path) as unfinished:
+        torch.save({"network": network.state_dict(), "made": [s.made]}, unfinished)
     return network.eval()
+
+
+def made(path: Path) -> list[str]:
+    """The command, with its commit, that has trained the network at `path`; none of an older one."""
+    return torch.load(path, weights_only=True).get("made", [])
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..whole import whole
 from . import train
 from .methods import METHODS
 
@@ -45,7 +46,8 @@ def compare(a):
         teacher.eval()
     else:
         teacher, *_ = train.fit(a.shared, wide)
-        torch.save(teacher.state_dict(), kept)
+        with whole(kept) as path:
+            torch.save(teacher.state_dict(), path)
     of_teacher = train.error(a.shared, teacher, None, METHODS["batch-hard"].compare)
     copies = [train.Settings("distillation", a.background, seed, a.steps) for seed in range(a.seeds)]
     errors = [train.run(a.shared, folder(a), s, teacher) for s in copies]

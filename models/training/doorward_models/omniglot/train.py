@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from .. import losses, muon, precision
 from ..networks import Unit
+from ..whole import whole
 from . import data
 from .methods import METHODS, cosine
 from .network import CharacterNet
@@ -128,6 +129,6 @@ def run(shared: Path, folder: Path, s: Settings, teacher: CharacterNet | None = 
     path = folder / f"{s.name}.json"
     if not path.exists():
         result = {"error": error(shared, *fit(shared, s, teacher))}
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result))
+        with whole(path) as unfinished:
+            unfinished.write_text(json.dumps(result))
     return json.loads(path.read_text())["error"]
