@@ -25,9 +25,13 @@ fn is_key(word: &str) -> bool {
 
 #[test]
 fn the_reference_shows_the_defaults() {
-    let text = include_str!("../../config/doorward.toml");
-    let shipped = Config::parse(text, Path::new("reference")).expect("parses");
-    assert_eq!(format!("{shipped:?}"), format!("{:?}", Config::default()));
+    for text in [
+        include_str!("../../config/doorward.toml"),
+        include_str!("../../systemd/doorward.toml"),
+    ] {
+        let shipped = Config::parse(text, Path::new("reference")).expect("parses");
+        assert_eq!(format!("{shipped:?}"), format!("{:?}", Config::default()));
+    }
     let spelled = Config::parse(&reference(), Path::new("reference")).expect("parses");
     // Keys without a default show an example instead.
     let (mut spelled, mut default) = (spelled, Config::default());
