@@ -43,7 +43,6 @@ struct Commander {
     executor: Arc<Executor>,
     clerk: Clerk,
     judge: Judge,
-    trust_clock: bool,
     begun: Instant,
     quota: Quota,
     jobs: SyncSender<Job>,
@@ -61,7 +60,6 @@ pub(super) struct Desk {
     desk: CommandDesk,
     key: CommandKey,
     device: String,
-    trust_clock: bool,
 }
 
 /// The way for commands, where there is a key for them and a broker.
@@ -77,7 +75,6 @@ pub(super) fn open(setup: &Setup, mqtt: bool) -> Result<(Option<CommandLink>, Op
         desk,
         key,
         device: setup.config.device.id.as_str().to_owned(),
-        trust_clock: setup.config.device.trust_clock,
     };
     Ok((Some(link), Some(desk)))
 }
@@ -96,7 +93,6 @@ impl Desk {
             desk: CommandDesk { received, answers },
             key,
             device,
-            trust_clock,
         } = self;
         let shared = Arc::clone(&executor.shared);
         let executor = Arc::new(executor);
@@ -118,7 +114,6 @@ impl Desk {
             executor,
             clerk,
             judge,
-            trust_clock,
             begun,
             quota: Quota::new(begun.elapsed()),
             jobs: sender,
@@ -153,8 +148,9 @@ impl Commander {
         let mut random = [0; 16];
         getrandom::fill(&mut random)?;
         let now = Timestamp::now();
+        let trusted = lock(&self.shared.setup).config.device.trust_clock;
         let moment = Moment {
-            now: clock_synced(self.trust_clock).then_some(now),
+            now: clock_synced(trusted).then_some(now),
             uptime: self.begun.elapsed(),
             random,
         };

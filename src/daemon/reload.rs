@@ -62,7 +62,7 @@ pub(super) fn reload(load: &Load, shared: &Shared) -> Result<()> {
     let _alone = lock(&shared.reloading);
     let mut setup = load()?;
     let old = Arc::clone(&lock(&shared.setup));
-    keep_fixed_sections(&old.config, &mut setup.config);
+    keep_what_is_fixed(&old.config, &mut setup.config);
     let pipeline = setup.pipeline()?;
     let maker = EventMaker::new(&setup, &pipeline);
     lengthen_watchdog(setup.camera_request().timeout);
@@ -100,17 +100,17 @@ fn wait_for(outcome: &Receiver<Result<()>>, shared: &Shared) -> Result<()> {
     }
 }
 
-/// Puts back the sections that are read at the start only.
-fn keep_fixed_sections(old: &Config, new: &mut Config) {
-    fn keep<T: Clone + PartialEq>(section: &str, old: &T, new: &mut T) {
+/// Puts back what is read at the start only.
+fn keep_what_is_fixed(old: &Config, new: &mut Config) {
+    fn keep<T: Clone + PartialEq>(what: &str, old: &T, new: &mut T) {
         if old != new {
-            log::warn!("[{section}] has changed, which takes effect at the next start");
+            log::warn!("{what} has changed, which takes effect at the next start");
             new.clone_from(old);
         }
     }
-    keep("device", &old.device, &mut new.device);
-    keep("mqtt", &old.mqtt, &mut new.mqtt);
-    keep("commands", &old.commands, &mut new.commands);
-    keep("store", &old.store, &mut new.store);
-    keep("door", &old.door, &mut new.door);
+    keep("[device] id", &old.device.id, &mut new.device.id);
+    keep("[mqtt]", &old.mqtt, &mut new.mqtt);
+    keep("[commands]", &old.commands, &mut new.commands);
+    keep("[store]", &old.store, &mut new.store);
+    keep("[door]", &old.door, &mut new.door);
 }
