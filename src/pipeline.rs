@@ -26,8 +26,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// While nothing moves, Motion JPEG is decoded this often: it has to be, to see whether something does.
 const DECODE_AGAIN: Duration = Duration::from_millis(250);
 
-/// Faces of a frame that are compared at most, the widest: each costs two runs of the embedder, and a
-/// sheet full of faces shall not take the time of whoever stands there.
+/// Faces of a frame that are compared at most, the widest, and those that are turning in a challenge besides:
+/// each costs two runs of the embedder, and a sheet full of faces shall not take the time of whoever stands
+/// there.
 const COMPARED: usize = 3;
 
 /// How long each stage of a step took.
@@ -200,14 +201,10 @@ impl Pipeline {
         }
         let tracks = self.tracker.follow(&found, now);
         for (detection, track) in found.into_iter().zip(tracks) {
-            let compared = step.faces.iter().filter(|f| f.comparison.is_some()).count();
-            let face = self.judge(
-                picture,
-                detection,
-                track,
-                compared < COMPARED,
-                &mut step.timings,
-            )?;
+            let compared = step.faces.iter().filter(|f| f.comparison.is_some());
+            let turning = self.turning.iter().any(|(visit, _)| *visit == track);
+            let compare = turning || compared.count() < COMPARED;
+            let face = self.judge(picture, detection, track, compare, &mut step.timings)?;
             step.decisions.extend(self.decider.observe(&face, now));
             step.faces.push(face);
         }
