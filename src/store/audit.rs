@@ -218,7 +218,7 @@ impl Store {
         let transaction = immediate(connection)?;
         let believed = believe(&transaction, now, passed)?;
         let oldest = believed.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
-        let mut pruned = 0;
+        let (mut pruned, mut unsent) = (0, 0);
         if let Some(last) = last_of_piece(&transaction, oldest, now.as_millisecond())? {
             let mut anchor = End::read(&transaction, chain, ANCHOR)?;
             each_line(&transaction, last, |line, link| {
@@ -226,12 +226,18 @@ impl Store {
                 anchor.holds &= link == chain.link(&anchor.link, line);
                 (anchor.seq, anchor.link) = (line.seq, link);
             })?;
-            let unsent = transaction.execute("delete from outbox where seq <= ?1", [last])?;
+            unsent = transaction.execute("delete from outbox where seq <= ?1", [last])?;
             count_dropped(&transaction, u32::try_from(unsent).unwrap_or(u32::MAX))?;
             pruned = transaction.execute("delete from event where seq <= ?1", [last])?;
             anchor.write(&transaction, chain, ANCHOR)?;
         }
         transaction.commit()?;
+        if unsent > 0 {
+            log::warn!(
+                "{unsent} events have waited for the broker for all of [store] audit_days: they are not sent \
+                 any more"
+            );
+        }
         Ok(pruned)
     }
 
