@@ -1,4 +1,5 @@
-//! One daemon at a time on a database: two would send the same outbox and count each other's visits.
+//! One daemon at a time on a database: two would send the same outbox, and a command
+//! would reach one of them alone.
 //!
 //! The lock has a file of its own. Closing any descriptor of the database's file would drop SQLite's
 //! locks on it.

@@ -22,6 +22,7 @@ mod events;
 mod gallery;
 mod hold;
 mod key;
+mod prune;
 mod rekey;
 mod seal;
 mod upgrade;
