@@ -175,13 +175,13 @@ impl Decider {
                     .retain(|_, at| now.saturating_sub(*at) < rules.cooldown);
                 self.recognised.insert(subject.clone(), now);
                 let reasons = vec!["recognised"];
-                Some(decided(
-                    Outcome::Match,
-                    Some(subject.to_string()),
+                Some(Decision {
+                    outcome: Outcome::Match,
+                    subject: Some(subject.to_string()),
                     reasons,
                     compared,
-                    face.clone(),
-                ))
+                    shown: face.clone(),
+                })
             }
             Vote::Nobody
                 if agreeing == rules.of
@@ -193,13 +193,25 @@ impl Decider {
                 visit.say(now);
                 let (compared, best) = (visit.compared, visit.best.clone()?);
                 let reasons = vec!["below_threshold"];
-                Some(decided(Outcome::Unknown, None, reasons, compared, best))
+                Some(Decision {
+                    outcome: Outcome::Unknown,
+                    subject: None,
+                    reasons,
+                    compared,
+                    shown: best,
+                })
             }
             _ if now.saturating_sub(visit.said.or(visit.since)?) >= NEAR_AGAIN => {
                 let (near, reasons) = (visit.near.take()?, visit.why_not());
                 let compared = visit.compared;
                 visit.say(now);
-                Some(decided(Outcome::NoMatch, None, reasons, compared, near))
+                Some(Decision {
+                    outcome: Outcome::NoMatch,
+                    subject: None,
+                    reasons,
+                    compared,
+                    shown: near,
+                })
             }
             _ => None,
         }
@@ -215,7 +227,13 @@ impl Decider {
         if visit.said.is_some() || compared + visit.refused < agree {
             let reasons = visit.why_not();
             let near = visit.near.filter(|_| visit.said.is_some())?;
-            return Some(decided(Outcome::NoMatch, None, reasons, compared, near));
+            return Some(Decision {
+                outcome: Outcome::NoMatch,
+                subject: None,
+                reasons,
+                compared,
+                shown: near,
+            });
         }
         let (outcome, reasons, shown) = if compared < agree {
             let mut refusals = visit.refusals;
@@ -227,7 +245,13 @@ impl Decider {
         } else {
             (Outcome::Unknown, vec!["below_threshold"], visit.best)
         };
-        Some(decided(outcome, None, reasons, compared, shown?))
+        Some(Decision {
+            outcome,
+            subject: None,
+            reasons,
+            compared,
+            shown: shown?,
+        })
     }
 }
 
@@ -302,22 +326,6 @@ fn vote(comparison: &Match, margin: f32) -> Vote {
 fn similarity(face: &SeenFace) -> f32 {
     let best = face.comparison.as_ref().and_then(|c| c.best.as_ref());
     best.map_or(f32::MIN, |best| best.similarity)
-}
-
-fn decided(
-    outcome: Outcome,
-    subject: Option<String>,
-    reasons: Vec<&'static str>,
-    compared: u32,
-    shown: SeenFace,
-) -> Decision {
-    Decision {
-        outcome,
-        subject,
-        reasons,
-        compared,
-        shown,
-    }
 }
 
 #[cfg(test)]
