@@ -87,7 +87,12 @@ fn subjects_and_templates_come_back_as_they_were() {
         assert_eq!(name, "Ada");
         assert!(cosine(found, &enrolled) > 0.9995);
     }
-    assert_eq!(store.templates_of_other_models(&m1).unwrap(), 2);
+    // Ada has templates of both models, Bo of the other alone.
+    assert_eq!(store.subjects_without(&m1).unwrap(), 1);
+    for (model, without) in [("m2", 0), ("m3", 2)] {
+        let model = ModelId(model.to_owned());
+        assert_eq!(store.subjects_without(&model).unwrap(), without);
+    }
     let list = store.list().unwrap();
     let names: Vec<_> = list.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(names, ["Ada", "Bo"]);

@@ -191,11 +191,11 @@ fn gallery(setup: &Setup) -> Result<String> {
     store.check()?;
     let (embedder, id) = setup.embedder()?;
     store.load(&mut setup.gallery(&embedder, id.clone())?)?;
-    let foreign = store.templates_of_other_models(&id)?;
+    let enrol_again = store.subjects_without(&id)?;
     anyhow::ensure!(
-        foreign == 0,
-        "{foreign} templates are of another model and cannot be used; enrol these people again, \
-         or go back to their model"
+        enrol_again == 0,
+        "the templates of {enrol_again} people are of another model and cannot be used; enrol them \
+         again (doorward gallery list says whom), or go back to their model"
     );
     let people = store.list()?.len();
     let hint = if people == 0 {

@@ -80,7 +80,7 @@ impl Service {
             Some((name, _)) => format!("broker {name} is away"),
         };
         let state = self.shared.state.borrow().clone();
-        let gallery = people(state.gallery_size, state.templates_of_other_models);
+        let gallery = people(state.gallery_size, state.enrol_again);
         let store = if state.store == "failed" {
             "; events cannot be stored"
         } else {
@@ -101,20 +101,19 @@ impl Service {
     }
 }
 
-/// Who is in the gallery, and who would be if another embedder had not made the templates.
-fn people(size: u32, foreign: u32) -> String {
-    let size = match (size, foreign) {
+/// Who is in the gallery, and who would be if another embedder had not made their templates.
+fn people(size: u32, enrol_again: u32) -> String {
+    let size = match (size, enrol_again) {
         (0, 0) => "nobody is enrolled yet".to_owned(),
         (0, _) => "nobody can be recognised".to_owned(),
         (1, _) => "1 person".to_owned(),
         (people, _) => format!("{people} people"),
     };
-    let foreign = match foreign {
-        0 => return size,
-        1 => "1 template is of another model: enrol this person again".to_owned(),
-        many => format!("{many} templates are of another model: enrol these people again"),
-    };
-    format!("{size}, {foreign}")
+    match enrol_again {
+        0 => size,
+        1 => format!("{size}, 1 has to be enrolled again: another model"),
+        many => format!("{size}, {many} have to be enrolled again: another model"),
+    }
 }
 
 /// Whether both threads have moved since the last sign of life.
@@ -156,22 +155,14 @@ mod tests {
 
     #[test]
     fn a_gallery_of_another_model_is_not_called_empty() {
-        let again = "are of another model: enrol these people again";
-        for (size, foreign, words) in [
+        let again = "to be enrolled again: another model";
+        for (size, enrol_again, words) in [
             (0, 0, "nobody is enrolled yet"),
             (2, 0, "2 people"),
-            (
-                0,
-                3,
-                &format!("nobody can be recognised, 3 templates {again}"),
-            ),
-            (
-                1,
-                1,
-                "1 person, 1 template is of another model: enrol this person again",
-            ),
+            (0, 3, &format!("nobody can be recognised, 3 have {again}")),
+            (1, 1, &format!("1 person, 1 has {again}")),
         ] {
-            assert_eq!(people(size, foreign), words);
+            assert_eq!(people(size, enrol_again), words);
         }
     }
 

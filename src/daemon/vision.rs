@@ -93,14 +93,14 @@ impl Vision {
         if self.revision == Some(revision) {
             return Ok(());
         }
-        let foreign = store.templates_of_other_models(&model)?;
+        let enrol_again = store.subjects_without(&model)?;
         let gallery = self.pipeline.gallery_mut();
         store.load(gallery)?;
         drop(store);
-        if foreign > 0 {
+        if enrol_again > 0 {
             log::warn!(
-                "{foreign} templates are of another model than {model} and cannot be used; enrol \
-                 these people again"
+                "the templates of {enrol_again} people are of another model than {model} and cannot be \
+                 used; enrol them again (doorward gallery list says whom)"
             );
         }
         self.revision = Some(revision);
@@ -111,7 +111,7 @@ impl Vision {
         );
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         self.shared.state.send_modify(|s| {
-            (s.gallery_size, s.templates_of_other_models) = (size, foreign);
+            (s.gallery_size, s.enrol_again) = (size, enrol_again);
         });
         Ok(())
     }

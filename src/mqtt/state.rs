@@ -19,8 +19,8 @@ pub struct DeviceState {
     pub door: String,
     /// Subjects in the gallery.
     pub gallery_size: u32,
-    /// Templates that another embedder made, which recognise nobody.
-    pub templates_of_other_models: u32,
+    /// Subjects whose templates another embedder has made, so that they are not recognised.
+    pub enrol_again: u32,
     /// Frames that the pipeline takes per second.
     pub frames_per_second: f32,
     /// Frames that were too many for the pipeline since the start.

@@ -181,10 +181,11 @@ impl Store {
         Ok(templates)
     }
 
-    /// Templates that `model` cannot read: after another model has come into use, their subjects
-    /// have to be enrolled again.
-    pub fn templates_of_other_models(&self, model: &ModelId) -> Result<u32, StoreError> {
-        let sql = "select count(*) from template where model_id <> ?1";
+    /// Subjects without a template of `model`: after another model has come into use, they have to
+    /// be enrolled again.
+    pub fn subjects_without(&self, model: &ModelId) -> Result<u32, StoreError> {
+        let sql = "select count(*) from subject where not exists \
+                   (select 1 from template where subject_id = subject.id and model_id = ?1)";
         Ok(self
             .connection
             .query_row(sql, [&model.0], |row| row.get(0))?)

@@ -133,10 +133,11 @@ fn list(store: &Store, context: &Context) -> Result<()> {
         .collect();
     context.answer(&json!(rows), || {
         let line = |(name, usable, all, created): &(String, u32, u32, String)| {
-            let note = if usable == all {
-                String::new()
-            } else {
-                format!("; {} of another model, enrol again", all - usable)
+            let others = all - usable;
+            let note = match (usable, others) {
+                (_, 0) => String::new(),
+                (0, _) => format!("; {others} of another model: enrol again"),
+                _ => format!("; {others} of another model, not needed"),
             };
             format!("{name}: {usable} templates since {created}{note}")
         };
