@@ -110,6 +110,8 @@ fn each_type_has_its_conditions() {
     check_refused(EventType::Match, "event_id", json!("1"));
     check_refused(EventType::Match, "boot_id", json!("9d2c6b1e"));
     check_refused(EventType::Match, "seq", json!(0));
+    check_refused(EventType::Match, "reason", json!("granted"));
+    check_refused(EventType::Door, "reason", json!("door_forced"));
     check_refused(EventType::Match, "ts", json!("yesterday"));
     check_refused(EventType::Unknown, "decision", json!("accept"));
     check_refused(EventType::Unknown, "subject_id", json!("Ada"));

@@ -82,7 +82,7 @@ impl Keeper {
         };
         let reason = match refusal {
             Refusal::Stale => "grant_too_old",
-            Refusal::Held => "held",
+            Refusal::Held => "door_held",
         };
         self.say(Level::Warn, format!("stays shut ({reason})"));
         let event = lock(&self.shared.maker).door(reason, Timestamp::now());
