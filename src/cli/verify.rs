@@ -12,7 +12,7 @@ use crate::gallery::Template;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit status: 0 for one person, 1 for two, 2 for an error.")]
 pub(super) struct Args {
-    /// A photo.
+    /// A photo; `-` is standard input.
     first: PathBuf,
     /// Another photo.
     second: PathBuf,

@@ -111,7 +111,7 @@ pub enum Problem {
     /// The broker's access list is against it.
     #[error(
         "the broker does not let this client {what} {topic}; commands are the owner's, not the \
-             device's (config/mosquitto.acl): name a configuration of the owner's user (--config \
+             device's (mosquitto.acl): name a configuration of the owner's user (--config \
              owner.toml)"
     )]
     Forbidden {
