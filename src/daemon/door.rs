@@ -6,7 +6,7 @@
 //! ago.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,15 +19,15 @@ use super::keeper::{Keeper, Report};
 use super::shared::{Shared, lock};
 use super::threads::{join, spawn};
 use crate::camera;
-use crate::door::{Contact, Latch, Strike};
+use crate::door::{Contact, Latch, Refusal, Strike};
 use crate::event::LockWord;
 use crate::setup::Setup;
 use crate::store::StoreError;
 
 /// What the door's thread is told.
 pub(super) enum Order {
-    /// Open, on a decision of this time.
-    Open(Instant),
+    /// Open, on a decision of this time. Whoever waits hears whether it opened.
+    Open(Instant, Option<SyncSender<Result<(), Refusal>>>),
     Hold(bool),
     /// Shut, and end.
     Stop,
@@ -48,6 +48,10 @@ pub(super) enum DoorRefusal {
     Off,
     #[error("the door is held shut; release it first")]
     Held,
+    #[error(
+        "storing the order took longer than [door] max_age_s, so the door stays shut; try again"
+    )]
+    Late,
     #[error("the order could not be stored: {0}")]
     NotStored(StoreError),
     #[error("no rule would take the claim; see [[access.rule]]")]
@@ -62,6 +66,7 @@ impl DoorRefusal {
         match self {
             Self::Off => "door_off",
             Self::Held => "door_held",
+            Self::Late => "grant_too_old",
             Self::NotStored(_) => "store_failed",
             Self::NoRules => "no_rules",
             Self::Stopping => "stopping",
@@ -93,7 +98,13 @@ impl DoorControl {
         log::info!("door: {by} opens it");
         let event = lock(&self.shared.maker).opened_by_command(Timestamp::now());
         self.shared.publish(event).map_err(DoorRefusal::NotStored)?;
-        self.order(Order::Open(asked))
+        let (opened, answer) = sync_channel(1);
+        self.order(Order::Open(asked, Some(opened)))?;
+        let outcome = answer.recv().map_err(|_| DoorRefusal::Stopping)?;
+        outcome.map_err(|refusal| match refusal {
+            Refusal::Stale => DoorRefusal::Late,
+            Refusal::Held => DoorRefusal::Held,
+        })
     }
 
     /// Holds the door shut until it is released, also over restarts. It is shut at once, even when
@@ -145,7 +156,7 @@ impl DoorControl {
 
     /// Opens on a decision whose event is stored.
     pub(super) fn open_on(&self, decided: Instant) {
-        if self.opens && self.order(Order::Open(decided)).is_err() {
+        if self.opens && self.order(Order::Open(decided, None)).is_err() {
             log::warn!("door: a grant came too late, doorward is stopping");
         }
     }

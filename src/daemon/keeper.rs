@@ -48,6 +48,14 @@ impl Keeper {
     pub(super) fn run(mut self, orders: &Receiver<Order>) -> Result<()> {
         self.tell(false);
         self.show();
+        let outcome = self.keep(orders);
+        // Dropping the strike shuts it as well; here a failure still has somebody to hear of it.
+        let shut = self.set(false);
+        self.show();
+        outcome.and(shut)
+    }
+
+    fn keep(&mut self, orders: &Receiver<Order>) -> Result<()> {
         loop {
             let wait = self.latch.remaining(self.now()).unwrap_or(IDLE);
             let wait = if self.contact.is_some() {
@@ -56,9 +64,13 @@ impl Keeper {
                 wait
             };
             match orders.recv_timeout(wait) {
-                Ok(Order::Open(decided)) => self.grant(decided),
+                Ok(Order::Open(decided, asker)) => {
+                    let outcome = self.grant(decided);
+                    // Whoever asked may have gone.
+                    asker.map(|asker| asker.try_send(outcome));
+                }
                 Ok(Order::Hold(held)) => self.latch.hold(held, self.now()),
-                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let now = self.now();
@@ -67,18 +79,14 @@ impl Keeper {
             self.look_at_contact(now)?;
             self.show();
         }
-        // Dropping the strike shuts it as well; here a failure still has somebody to hear of it.
-        self.set(false)?;
-        self.show();
-        Ok(())
     }
 
-    fn grant(&mut self, decided: Instant) {
+    fn grant(&mut self, decided: Instant) -> Result<(), Refusal> {
         let Err(refusal) = self.latch.open(decided.elapsed(), self.now()) else {
             if self.open {
                 self.tell(true); // The pulse begins anew.
             }
-            return;
+            return Ok(());
         };
         let reason = match refusal {
             Refusal::Stale => "grant_too_old",
@@ -87,19 +95,25 @@ impl Keeper {
         self.say(Level::Warn, format!("stays shut ({reason})"));
         let event = lock(&self.shared.maker).door(reason, Timestamp::now());
         self.report(event);
+        Err(refusal)
     }
 
-    /// Moves the strike, and tells the lock.
+    /// Moves the strike, and tells the lock: to shut before the strike, which may fail.
     fn set(&mut self, open: bool) -> Result<()> {
         if open == self.open {
             return Ok(());
+        }
+        if !open {
+            self.tell(false);
         }
         if let Some(strike) = &self.strike {
             strike.set(open).context("the door is out of control")?;
         }
         self.open = open;
         self.say(Level::Info, if open { "open" } else { "shut" });
-        self.tell(open);
+        if open {
+            self.tell(true);
+        }
         Ok(())
     }
 

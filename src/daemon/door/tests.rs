@@ -38,10 +38,14 @@ struct Stage {
 }
 
 fn stage(folder: &std::path::Path, pulse: &str) -> Stage {
+    stage_with(folder, pulse, "2.0")
+}
+
+fn stage_with(folder: &std::path::Path, pulse: &str, max_age: &str) -> Stage {
     let alone = lock(&ALONE);
     let path = folder.join("door.toml");
     let rule = "[[access.rule]]\nname = \"all\"\nsubjects = [\"*\"]\n";
-    let door = format!("[door]\nmqtt_lock = true\npulse_s = {pulse}\n");
+    let door = format!("[door]\nmqtt_lock = true\npulse_s = {pulse}\nmax_age_s = {max_age}\n");
     std::fs::write(&path, format!("[store]\npath = \"door.db\"\n{door}{rule}")).unwrap();
     let setup = Arc::new(Setup::load(Some(&path), &ModelArgs::default()).unwrap());
     let maker = EventMaker::new(&setup, &setup.pipeline().unwrap());
@@ -193,6 +197,23 @@ fn a_held_door_is_held_after_a_restart() {
     stage.door.stop().unwrap();
     stage.expect(LockAction::Shut);
     assert!(stage.words.try_recv().is_err());
+}
+
+#[test]
+fn a_command_that_took_too_long_to_store_is_not_said_to_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = stage_with(folder.path(), LONG, "0.1");
+    let control = stage.door.control();
+    stage.expect(LockAction::Shut);
+    let busy = lock(&stage.shared.store);
+    let asked =
+        std::thread::spawn(move || control.open("a test").map_err(|refusal| refusal.word()));
+    std::thread::sleep(Duration::from_millis(200));
+    drop(busy);
+    assert_eq!(asked.join().unwrap(), Err("grant_too_old"));
+    stage.door.stop().unwrap();
+    assert_eq!(stage.reasons(), ["command", "grant_too_old"]);
+    assert!(stage.words.try_recv().is_err(), "the lock heard nothing");
 }
 
 #[test]
