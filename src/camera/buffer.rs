@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
+use super::v4l2::BUFFERS;
 use crate::image::PixelFormat;
 
 /// A driver's monotonic clock may run this far away from the arrival of the buffers before it is
-/// no longer believed.
+/// no longer believed; behind it, for as long as buffers may have waited.
 const CLOCK_TRUST: Duration = Duration::from_secs(1);
 
 /// The geometry that the driver granted.
@@ -119,6 +120,8 @@ impl Granted {
 struct FrameClock {
     /// The stamp and arrival of the buffer that has waited least.
     tie: Option<(Duration, Duration)>,
+    /// Buffers in a row that say they have waited for long.
+    late: u32,
     last: Duration,
 }
 
@@ -127,7 +130,10 @@ impl FrameClock {
         let stamped = stamp.and_then(|stamp| {
             let (tied, at) = *self.tie.get_or_insert((stamp, arrival));
             let time = at + stamp.checked_sub(tied)?;
-            let trusted = time.abs_diff(arrival) <= CLOCK_TRUST;
+            let late = arrival.saturating_sub(time) > CLOCK_TRUST;
+            self.late = if late { self.late + 1 } else { 0 };
+            // After a stall every buffer has waited, and none after these.
+            let trusted = time.saturating_sub(arrival) <= CLOCK_TRUST && self.late <= BUFFERS;
             if trusted && time > arrival {
                 self.tie = Some((stamp, arrival));
             }
@@ -255,7 +261,7 @@ mod tests {
     fn stamps_are_put_on_the_source_clock() {
         // Rows of (stamp, arrival, captured at), in milliseconds.
         type Rows = &'static [(Option<u64>, u64, u64)];
-        let table: [(&str, Rows); 5] = [
+        let table: [(&str, Rows); 6] = [
             ("no stamps", &[(None, 50, 50), (None, 90, 90)]),
             (
                 "even stamps, jittery arrivals",
@@ -275,11 +281,23 @@ mod tests {
                 ],
             ),
             (
-                "a clock that jumps or stands still is not believed",
+                "a clock that jumps is not believed",
+                &[(Some(9000), 50, 50), (Some(99_000), 83, 83)],
+            ),
+            (
+                "nor is one that stands still, but the buffers of a stall are",
                 &[
                     (Some(9000), 50, 50),
-                    (Some(99_000), 83, 83),
-                    (Some(9000), 1116, 1116),
+                    (Some(9033), 2000, 83),
+                    (Some(9066), 2001, 116),
+                    (Some(9099), 2002, 149),
+                    (Some(9132), 2003, 182),
+                    (Some(10_999), 2049, 2049),
+                    (Some(10_999), 3050, 2049),
+                    (Some(10_999), 3083, 2049),
+                    (Some(10_999), 3116, 2049),
+                    (Some(10_999), 3149, 2049),
+                    (Some(10_999), 3182, 3182),
                 ],
             ),
             (

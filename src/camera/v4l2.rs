@@ -21,7 +21,7 @@ use crate::camera::{CameraError, FrameSource, Interval, OfferedMode, caught};
 use crate::image::{Frame, PixelFormat};
 
 /// Buffers that the driver fills in turn: one is being copied, the others bridge a busy moment.
-const BUFFERS: u32 = 4;
+pub(super) const BUFFERS: u32 = 4;
 
 /// Which camera to open and how. What is `None` is chosen from what the camera offers.
 #[derive(Clone, Debug)]
