@@ -195,10 +195,7 @@ impl Pipeline {
         found.sort_unstable_by(|a, b| b.face.width.total_cmp(&a.face.width));
         step.timings.detect = watch.lap();
         // Before anybody is followed: whoever comes after a pause is no sequel to who was there.
-        for track in self.tracker.ended(now) {
-            self.presentations.remove(&track);
-            step.decisions.extend(self.decider.end(track));
-        }
+        step.decisions.extend(self.end_visits(now));
         let tracks = self.tracker.follow(&found, now);
         for (detection, track) in found.into_iter().zip(tracks) {
             let compared = step.faces.iter().filter(|f| f.comparison.is_some());
@@ -212,13 +209,14 @@ impl Pipeline {
         Ok(step)
     }
 
-    /// Ends all visits, for a source that has come to its end.
-    pub fn finish(&mut self) -> Vec<Decision> {
-        let tracks = self.tracker.ended(Duration::MAX);
-        tracks
-            .into_iter()
-            .filter_map(|track| self.decider.end(track))
-            .collect()
+    /// Ends the visits that are over at `now`, all of them at [`Duration::MAX`].
+    pub fn end_visits(&mut self, now: Duration) -> Vec<Decision> {
+        let mut decisions = Vec::new();
+        for track in self.tracker.ended(now) {
+            self.presentations.remove(&track);
+            decisions.extend(self.decider.end(track));
+        }
+        decisions
     }
 
     /// The people that are known.

@@ -86,7 +86,7 @@ impl Stage {
         let (mut asked, mut said) = (None::<(Turn, Duration)>, Vec::new());
         let begin = self.now;
         self.now += Duration::from_secs(60);
-        self.pipeline.finish();
+        self.pipeline.end_visits(Duration::MAX);
         for now in (0..150).map(|tick| begin + STEP * tick) {
             let since = asked.map(|(turn, at)| (turn, (now - at).as_secs_f32()));
             let pose = act(since, (now - begin).as_secs_f32());

@@ -98,10 +98,10 @@ impl Guard {
         self.act(answers, taken);
     }
 
-    /// When no frame has come for a while.
-    pub(super) fn idle(&mut self) {
+    /// When nothing has been seen for a while; `step` has the decisions on visits that ended meanwhile.
+    pub(super) fn idle(&mut self, step: &Step) {
         let now = self.now();
-        let answers = self.admission.observe(&[], &[], now, None);
+        let answers = self.admission.observe(&[], &step.decisions, now, None);
         self.act(answers, Instant::now());
     }
 
@@ -133,8 +133,8 @@ impl Guard {
         }
     }
 
-    /// The pipeline's time, which stands still between frames.
-    fn now(&self) -> Duration {
+    /// The pipeline's time, which goes on between frames.
+    pub(super) fn now(&self) -> Duration {
         self.last.0 + self.last.1.elapsed()
     }
 

@@ -15,6 +15,7 @@ mod guard;
 mod journal;
 mod keeper;
 mod outbox;
+mod pace;
 mod quota;
 mod reload;
 mod service;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::events::clock_synced;
 use super::guard::Guard;
+use super::pace::Pace;
 use super::reload::Successor;
 use super::shared::{Shared, lock};
 use super::wishes::Wished;
@@ -43,8 +44,9 @@ pub(super) struct Vision {
     bad_since: Option<Instant>,
     /// Words about the camera, while it gives nothing but bad frames.
     blind: Option<String>,
-    frames: u32,
-    since: Instant,
+    pace: Pace,
+    /// When the house was kept last.
+    kept: Instant,
     /// When the audit trail was shortened last.
     pruned: Option<Instant>,
     /// Old events that have left the audit trail, while there are more.
@@ -74,8 +76,8 @@ impl Vision {
             bad_frames: 0,
             bad_since: None,
             blind: None,
-            frames: 0,
-            since: Instant::now(),
+            pace: Pace::new(Instant::now()),
+            kept: Instant::now(),
             pruned: None,
             going: 0,
             timings: Timings::default(),
@@ -132,7 +134,7 @@ impl Vision {
             }
             self.keep_house(slot);
         }
-        let decisions = self.pipeline.finish();
+        let decisions = self.pipeline.end_visits(Duration::MAX);
         self.publish(&Step {
             decisions,
             timings: self.timings,
@@ -164,7 +166,7 @@ impl Vision {
         match self.pipeline.step(frame) {
             Ok(step) => {
                 self.see();
-                self.frames += 1;
+                self.keep_pace(frame);
                 self.timings = step.timings;
                 let Timings {
                     decode,
@@ -200,6 +202,7 @@ impl Vision {
                 }
                 self.bad_frames += 1;
                 self.see_nothing(&error);
+                self.idle();
                 Ok(())
             }
             Err(error) => Err(error),
@@ -247,10 +250,31 @@ impl Vision {
         lock(&self.shared.setup).config.camera.source
     }
 
-    /// No frame has come for a while.
+    /// Nothing has been seen for a while.
     fn idle(&mut self) {
         self.guard.prepare(&mut self.pipeline);
-        self.guard.idle();
+        let mut step = Step::default();
+        // A replay's time stands still between its frames.
+        if self.source() == SourceKind::V4l2 {
+            step.decisions = self.pipeline.end_visits(self.guard.now());
+            step.timings = self.timings;
+            self.publish(&step);
+        }
+        self.guard.idle(&step);
+    }
+
+    fn keep_pace(&mut self, frame: &Frame) {
+        let gap = lock(&self.shared.setup).config.decision.visit_gap_s.get();
+        let apart = self
+            .pace
+            .frame(frame.captured_at, Duration::from_secs_f64(gap));
+        if let Some(apart) = apart {
+            log::warn!(
+                "frames lie {:.1} s apart, and a visit ends after {gap} s unseen, so nobody is recognised; \
+                 raise [decision] visit_gap_s, or find out what is slow (doorward bench, [camera] fps)",
+                apart.as_secs_f32()
+            );
+        }
     }
 
     /// When a frame was taken: a camera's is as old as it is, a replay's is from now.
@@ -272,20 +296,18 @@ impl Vision {
     }
 
     fn keep_house(&mut self, slot: &Latest) {
-        let passed = self.since.elapsed();
-        if passed < HOUSEKEEPING {
+        if self.kept.elapsed() < HOUSEKEEPING {
             return;
         }
+        self.kept = Instant::now();
         if let Err(error) = self.reload() {
             log::error!("the gallery could not be read again: {error:#}");
         }
         self.prune();
-        #[expect(clippy::cast_precision_loss, reason = "frames of a second")]
-        let rate = self.frames as f32 / passed.as_secs_f32();
-        (self.frames, self.since) = (0, Instant::now());
+        let rate = self.pace.rate(self.kept);
         let dropped = slot.replaced() + self.progress.dropped.load(Ordering::Relaxed);
         self.shared.state.send_modify(|s| {
-            s.frames_per_second = rate.round();
+            s.frames_per_second = rate.unwrap_or(s.frames_per_second);
             s.frames_dropped = dropped;
         });
     }

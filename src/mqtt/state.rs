@@ -21,7 +21,7 @@ pub struct DeviceState {
     pub gallery_size: u32,
     /// Subjects whose templates another embedder has made, so that they are not recognised.
     pub enrol_again: u32,
-    /// Frames that the pipeline takes per second.
+    /// Frames that the pipeline takes per second; above 0 while any come.
     pub frames_per_second: f32,
     /// Frames that were too many for the pipeline since the start.
     pub frames_dropped: u64,
@@ -40,7 +40,7 @@ impl DeviceState {
     /// Without how many frames there are; whether there are any stays.
     fn without_frames(&self) -> Self {
         Self {
-            frames_per_second: self.frames_per_second.min(1.0),
+            frames_per_second: self.frames_per_second.min(f32::MIN_POSITIVE),
             frames_dropped: 0,
             ..self.clone()
         }
@@ -93,6 +93,9 @@ mod tests {
         check(34, state(7.0, "ok"), false);
         check(62, state(7.0, "ok"), false);
         check(63, state(7.0, "ok"), true);
+        check(64, state(0.3, "ok"), false);
+        check(65, state(0.0, "ok"), true);
+        check(66, state(7.0, "ok"), true);
         check(200, state(7.0, "ok"), false);
     }
 }
