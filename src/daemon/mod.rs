@@ -50,7 +50,7 @@ use outbox::StoredOutbox;
 use service::{Service, Words, tell};
 use shared::{Shared, lock};
 use sink::{Broker, EventSink, JsonLines};
-use threads::{join, join_soon, spawn};
+use threads::{finish, finish_soon, spawn};
 use vision::Vision;
 use wishes::Wishes;
 
@@ -130,7 +130,7 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
     });
     let lock = setup.config.door.mqtt_lock;
     let (lock_words, for_lock) = lock.then(|| mpsc::channel(LOCK_WORDS)).unzip();
-    let (mut door, claimed) = Door::start(&setup, strike, &shared, lock_words, &ended)?;
+    let (mut door, reporting, claimed) = Door::start(&setup, strike, &shared, lock_words, &ended)?;
     let guard = Guard::new(&setup, &pipeline, &shared, door.control(), claimed)?;
     let (shutdown, stopping) = watch::channel(false);
     let (link, desk) = commands::open(&setup, mqtt)?;
@@ -221,7 +221,8 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
     tell(&[NotifyState::Stopping]);
     shared.stop.stop();
     slot.close();
-    let mut result = join(looking).and(join_soon(capturing).await).and(shut);
+    let mut result = finish(looking).await.and(finish_soon(capturing).await);
+    result = result.and(shut).and(finish(reporting).await);
     // The thread itself may still be at its last words.
     if shared.panicked.load(Ordering::SeqCst) {
         result = result.and(Err(anyhow!("a thread panicked; see the log")));
@@ -244,7 +245,7 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
     }
     // No command can come any more.
     for thread in commanding {
-        result = result.and(join(thread));
+        result = result.and(finish(thread).await);
     }
     log::info!("stopped");
     result
