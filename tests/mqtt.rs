@@ -5,12 +5,17 @@ mod broker;
 mod support;
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::net::TcpListener;
 use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use broker::door::{Door, NEEDED, is_event, says, seqs};
-use broker::{Broker, DEADLINE, Line, Message, Subscriber, available, free_port, wait_for};
+use broker::{
+    Broker, DEADLINE, Line, Message, Subscriber, available, deaf_broker, free_port, last_word,
+    wait_for,
+};
 use doorward::event::{EventType, VerificationEvent};
 use jiff::SignedDuration;
 use support::noon;
@@ -121,6 +126,19 @@ fn a_stop_without_a_broker_does_not_wait() {
     door.record(EventType::Unknown);
     let took = door.stop();
     assert!(took < DEADLINE, "{took:?}");
+}
+
+#[test]
+fn what_a_stop_leaves_unread_is_thrown_away() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let door = Door::start(&format!("port = {}", listener.local_addr().unwrap().port()));
+    let broker = deaf_broker(&listener);
+    door.wait_until_connected();
+    door.record(EventType::Match);
+    door.stop();
+    // The kernel would go on delivering what it holds of a connection that ends otherwise.
+    let end = last_word(broker).expect_err("the connection is reset");
+    assert_eq!(end.kind(), ErrorKind::ConnectionReset);
 }
 
 #[test]

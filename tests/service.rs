@@ -1,24 +1,27 @@
 //! The daemon under a service manager: what it says, and a reload while it runs.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod broker;
 mod door;
 mod support;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use broker::{deaf_broker, last_word};
 use door::daemon::end;
 use door::{Door, fixture};
 
 /// Nothing here takes nearly as long.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The daemon on the clip, over and over, and the socket that it tells of itself.
+/// The daemon on the clip, and the socket that it tells of itself.
 struct Service {
     child: Child,
     socket: UnixDatagram,
@@ -27,22 +30,29 @@ struct Service {
 }
 
 impl Service {
+    /// Over and over, with events to be read.
     fn start(door: &Door) -> Self {
+        Self::start_with(door, &["--repeat", "--sink", "stdout"], Stdio::piped())
+    }
+
+    fn start_with(door: &Door, options: &[&str], stdout: Stdio) -> Self {
         let path = door.path("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let clip = fixture("door.mjpeg");
-        let command = door.command(&["run", "--replay", &clip, "--repeat", "--sink", "stdout"]);
+        let command = door.command(&[&["run", "--replay", &clip], options].concat());
         let mut child = Command::new(command.get_program())
             .args(command.get_args())
             .env("NOTIFY_SOCKET", &path)
             .env("WATCHDOG_USEC", "30000000")
-            .stdout(Stdio::piped())
+            .stdout(stdout)
             .spawn()
             .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (sender, events) = channel();
-        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|l| sender.send(l)));
+        if let Some(stdout) = child.stdout.take() {
+            let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+            std::thread::spawn(move || lines.map(|l| sender.send(l)).all(|sent| sent.is_ok()));
+        }
         Self {
             child,
             socket,
@@ -84,6 +94,11 @@ impl Service {
         }
         panic!("no {event_type} but {kinds:?}");
     }
+
+    /// The exit status.
+    fn end(&mut self) -> Option<i32> {
+        end(&mut self.child).expect("the service has ended").code()
+    }
 }
 
 impl Drop for Service {
@@ -108,8 +123,35 @@ fn the_service_manager_hears_all() {
     service.hear("READY=1");
     service.signal("TERM");
     service.hear("STOPPING=1");
-    let status = end(&mut service.child).expect("the service has ended");
-    assert_eq!(status.code(), Some(0));
+    assert_eq!(service.end(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_a_daemon_that_nobody_reads() {
+    let (_unread, pipe) = std::io::pipe().unwrap();
+    let mut full = pipe.try_clone().unwrap();
+    std::thread::spawn(move || while full.write_all(&[0; 4096]).is_ok() {});
+    let door = Door::new("");
+    let mut service = Service::start_with(&door, &["--fast", "--sink", "stdout"], pipe.into());
+    service.hear("last event: unknown");
+    service.signal("TERM");
+    service.hear("STOPPING=1");
+    service.signal("TERM");
+    assert_eq!(service.end(), Some(130));
+}
+
+#[test]
+fn a_signal_cuts_an_ending_short_that_no_signal_began() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let door = Door::new(&format!("[mqtt]\nhost = \"127.0.0.1\"\nport = {port}\n"));
+    let mut service = Service::start_with(&door, &["--fast"], Stdio::null());
+    let broker = deaf_broker(&listener);
+    service.hear("STOPPING=1");
+    service.signal("TERM");
+    assert_eq!(service.end(), Some(130));
+    let end = last_word(broker).expect_err("the connection is reset");
+    assert_eq!(end.kind(), ErrorKind::ConnectionReset);
 }
 
 #[test]

@@ -177,15 +177,15 @@ impl DoorControl {
 /// The door at work. Dropped, it shuts the door and waits until that is done.
 pub(super) struct Door {
     control: DoorControl,
-    /// The keeper's and the reporter's.
-    threads: Vec<JoinHandle<Result<()>>>,
+    keeping: Option<JoinHandle<Result<()>>>,
 }
 
 /// Where words for a lock on MQTT go.
 pub(super) type LockWords = mpsc::Sender<LockWord>;
 
 impl Door {
-    /// Starts the thread on a strike that is shut. Claimed identities arrive at the receiver.
+    /// Starts the thread on a strike that is shut, and the one that stores what it did, which ends after it.
+    /// Claimed identities arrive at the receiver.
     ///
     /// # Errors
     /// A contact that cannot be used, or a store that does not say whether the door is held.
@@ -195,7 +195,7 @@ impl Door {
         shared: &Arc<Shared>,
         lock_words: Option<LockWords>,
         ended: &Arc<Notify>,
-    ) -> Result<(Self, Receiver<Claimed>)> {
+    ) -> Result<(Self, JoinHandle<Result<()>>, Receiver<Claimed>)> {
         let section = &setup.config.door;
         let held = lock(&shared.store).door_is_held()?;
         if held {
@@ -242,9 +242,9 @@ impl Door {
         shut_on_panic(control.orders.clone(), Arc::clone(&shared.panicked));
         let door = Self {
             control,
-            threads: vec![keeping, reporting],
+            keeping: Some(keeping),
         };
-        Ok((door, claimed))
+        Ok((door, reporting, claimed))
     }
 
     /// A handle for others.
@@ -252,14 +252,14 @@ impl Door {
         self.control.clone()
     }
 
-    /// Shuts the door for good and waits until that is done.
+    /// Shuts the door for good and waits until that is done, for no disk and for no reader.
     ///
     /// # Errors
     /// What went wrong with the lines.
     pub(super) fn stop(&mut self) -> Result<()> {
         let _ = self.control.order(Order::Stop);
         self.control.stopped.store(true, Ordering::SeqCst);
-        self.threads.drain(..).map(join).fold(Ok(()), Result::and)
+        self.keeping.take().map_or(Ok(()), join)
     }
 }
 

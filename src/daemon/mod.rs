@@ -1,9 +1,9 @@
 //! The daemon: threads, signals, and the way from decisions to stored and published events.
 //!
-//! Four threads: `capture` drains the source into a one-place slot, `vision` takes the newest
+//! Five threads: `capture` drains the source into a one-place slot, `vision` takes the newest
 //! frame through the pipeline, stores what was decided and lets people in, `door` moves the
-//! strike, and the main thread runs MQTT and the signals. `door` needs a fifth, `door-events`, to
-//! store what it did. Where commands are taken, `commands` judges and obeys them, and `worker` does
+//! strike, `signals` waits for them, and the main thread runs MQTT. `door` needs a sixth,
+//! `door-events`, to store what it did. Where commands are taken, `commands` judges and obeys them, and `worker` does
 //! what takes long of it. Only this room knows all edges.
 
 mod commands;
@@ -20,6 +20,7 @@ mod quota;
 mod reload;
 mod service;
 mod shared;
+mod signals;
 mod sink;
 mod threads;
 mod vision;
@@ -34,7 +35,7 @@ use anyhow::{Context, Result, anyhow};
 use jiff::Timestamp;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::camera::{CameraState, CaptureEnd, Latest, Progress, Stop, capture_loop};
 use crate::config::SourceKind;
@@ -50,7 +51,7 @@ use outbox::StoredOutbox;
 use service::{Service, Words, tell};
 use shared::{Shared, lock};
 use sink::{Broker, EventSink, JsonLines};
-use threads::{join, join_soon, spawn};
+use threads::{finish, finish_soon, spawn};
 use vision::Vision;
 use wishes::Wishes;
 
@@ -130,7 +131,7 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
     });
     let lock = setup.config.door.mqtt_lock;
     let (lock_words, for_lock) = lock.then(|| mpsc::channel(LOCK_WORDS)).unzip();
-    let (mut door, claimed) = Door::start(&setup, strike, &shared, lock_words, &ended)?;
+    let (mut door, reporting, claimed) = Door::start(&setup, strike, &shared, lock_words, &ended)?;
     let guard = Guard::new(&setup, &pipeline, &shared, door.control(), claimed)?;
     let (shutdown, stopping) = watch::channel(false);
     let (link, desk) = commands::open(&setup, mqtt)?;
@@ -206,15 +207,23 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
         move || wipe(&shared)
     });
     let connected = publisher.as_ref().map(|running| running.connected.clone());
-    let end = wait_for_end(&ended, connected).await;
+    let (heard, first) = oneshot::channel();
+    let (is_shut, shutting) = oneshot::channel();
+    spawn("signals", &ended, || signals::watch(heard, shutting))?;
+    let end = wait_for_end(first, &ended, connected).await;
     let shut = door.stop();
+    let _ = is_shut.send(());
     let end = end?;
+    if let End::Told(signal) = end {
+        log::info!("stopping on {signal}");
+    }
     tending.abort();
     reloading.abort();
     tell(&[NotifyState::Stopping]);
     shared.stop.stop();
     slot.close();
-    let mut result = join(looking).and(join_soon(capturing).await).and(shut);
+    let mut result = finish(looking).await.and(finish_soon(capturing).await);
+    result = result.and(shut).and(finish(reporting).await);
     // The thread itself may still be at its last words.
     if shared.panicked.load(Ordering::SeqCst) {
         result = result.and(Err(anyhow!("a thread panicked; see the log")));
@@ -237,7 +246,7 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
     }
     // No command can come any more.
     for thread in commanding {
-        result = result.and(join(thread));
+        result = result.and(finish(thread).await);
     }
     log::info!("stopped");
     result
@@ -254,32 +263,24 @@ fn wipe(shared: &Shared) {
 /// Why the daemon stops.
 #[derive(PartialEq, Eq)]
 enum End {
-    /// A signal told it to.
-    Told,
+    /// This signal told it to.
+    Told(&'static str),
     /// A replay is over, or a thread has failed.
     Finished,
 }
 
-/// Waits for the end of a thread or of the publisher, or for a signal. A second signal ends the
-/// program at once.
-async fn wait_for_end(ended: &Notify, connected: Option<watch::Receiver<bool>>) -> Result<End> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+/// Waits for the first signal, or for the end of a thread or of the publisher.
+async fn wait_for_end(
+    first: oneshot::Receiver<&'static str>,
+    ended: &Notify,
+    connected: Option<watch::Receiver<bool>>,
+) -> Result<End> {
     tokio::select! {
         biased;
-        _ = terminate.recv() => log::info!("stopping on SIGTERM"),
-        _ = interrupt.recv() => log::info!("stopping on SIGINT"),
-        () = ended.notified() => return Ok(End::Finished),
-        () = gone(connected) => return Ok(End::Finished),
+        signal = first => Ok(End::Told(signal.context("signals cannot be heard")?)),
+        () = ended.notified() => Ok(End::Finished),
+        () = gone(connected) => Ok(End::Finished),
     }
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        std::process::exit(130);
-    });
-    Ok(End::Told)
 }
 
 /// Returns when the publisher has ended, which it does not by itself.

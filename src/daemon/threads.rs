@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::sync::Notify;
@@ -12,6 +12,9 @@ const PANIC_IN: &str = "DOORWARD_PANIC_IN";
 
 /// How long the end waits for a camera that does not answer.
 const LAST_FRAME: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether a thread has ended.
+const GLANCE: Duration = Duration::from_millis(10);
 
 /// A named thread whose end, also by a panic, ends the daemon.
 pub(super) fn spawn(
@@ -45,15 +48,19 @@ pub(super) fn join(thread: JoinHandle<Result<()>>) -> Result<()> {
     result.unwrap_or_else(|_| bail!("a thread panicked; see the log"))
 }
 
-/// The same for a thread that may hang in a driver: the program's end then closes the camera.
-pub(super) async fn join_soon(thread: JoinHandle<Result<()>>) -> Result<()> {
-    let until = Instant::now() + LAST_FRAME;
+/// The same for a thread that may wait for the disk or for who reads its lines, while MQTT goes on.
+pub(super) async fn finish(thread: JoinHandle<Result<()>>) -> Result<()> {
     while !thread.is_finished() {
-        if Instant::now() > until {
-            log::warn!("the camera does not answer and is left behind");
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(GLANCE).await;
     }
     join(thread)
+}
+
+/// The same for a thread that may hang in a driver: the program's end then closes the camera.
+pub(super) async fn finish_soon(thread: JoinHandle<Result<()>>) -> Result<()> {
+    let finished = tokio::time::timeout(LAST_FRAME, finish(thread)).await;
+    finished.unwrap_or_else(|_| {
+        log::warn!("the camera does not answer and is left behind");
+        Ok(())
+    })
 }

@@ -1,7 +1,5 @@
 //! A short-lived connection that asks something and goes.
 
-use std::sync::atomic::Ordering;
-
 use rumqttc::{AsyncClient, Event, EventLoop, IncomingPacketSizeLimit, Packet};
 
 use super::Problem;
@@ -78,9 +76,12 @@ impl Client {
 
     /// Says goodbye to the broker. How it goes does not matter.
     pub(super) async fn close(mut self) {
-        self.goodbye.store(true, Ordering::Relaxed);
         if self.client.try_disconnect().is_ok() {
-            let end = async { while self.event_loop.poll().await.is_ok() {} };
+            let end = async {
+                while let Ok(event) = self.event_loop.poll().await {
+                    self.goodbye.note(&event);
+                }
+            };
             let _ = tokio::time::timeout(CONNECT_TIMEOUT, end).await;
         }
     }

@@ -13,8 +13,8 @@ use crate::config::{DeviceId, MqttSection};
 /// How long a connection may take, from the name to the broker's word.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Options of a client called `client_id`: clean session, credentials, TLS. `goodbye` has to be set
-/// before a clean end.
+/// Options of a client called `client_id`: clean session, credentials, TLS. `goodbye` has to be
+/// shown all events.
 pub(super) fn options(
     section: &MqttSection,
     client_id: String,
@@ -28,10 +28,9 @@ pub(super) fn options(
     let mut network = NetworkOptions::new();
     network.set_tcp_nodelay(true);
     options.set_network_options(network);
-    let goodbye = Goodbye::clone(goodbye);
-    options.set_socket_connector(move |host, network| {
-        line::connect(host, network, Goodbye::clone(&goodbye))
-    });
+    let goodbye = goodbye.clone();
+    options
+        .set_socket_connector(move |host, network| line::connect(host, network, goodbye.clone()));
     if let Some(username) = &section.username {
         match &section.password_file {
             Some(path) => {

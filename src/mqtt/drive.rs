@@ -5,6 +5,7 @@ use tokio::sync::mpsc;
 
 use super::Problem;
 use super::commands::Intake;
+use super::line::Goodbye;
 
 /// News from the event loop.
 pub(super) enum News {
@@ -19,6 +20,7 @@ pub(super) async fn drive(
     mut event_loop: EventLoop,
     news: mpsc::UnboundedSender<News>,
     intake: Option<Intake>,
+    goodbye: Goodbye,
     address: String,
 ) {
     let mut taken = false;
@@ -34,7 +36,10 @@ pub(super) async fn drive(
                 }
                 continue;
             }
-            Ok(_) => continue,
+            Ok(event) => {
+                goodbye.note(&event);
+                continue;
+            }
             Err(error) if taken => News::Lost(Problem::from_library(error, &address).once_taken()),
             Err(error) => News::Lost(Problem::from_library(error, &address)),
         };

@@ -2,8 +2,8 @@
 //!
 //! What has been written and not yet delivered is the kernel's, and the kernel goes on delivering
 //! it after the connection has been given up: an accept could reach the broker long after its
-//! time. A connection that ends without a goodbye is therefore reset, which throws away what it
-//! still holds; the outbox has it all.
+//! time. A connection that ends without a goodbye, be it that the process is killed, is therefore
+//! reset, which throws away what it still holds; the outbox has it all.
 
 use std::io;
 use std::pin::Pin;
@@ -11,14 +11,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use rumqttc::NetworkOptions;
+use rumqttc::{Event, NetworkOptions, Outgoing};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Whether the goodbye has begun, shared with the session.
-pub(super) type Goodbye = Arc<AtomicBool>;
+/// Whether the goodbye has been said, shared with who runs the library.
+#[derive(Clone, Default)]
+pub(super) struct Goodbye(Arc<AtomicBool>);
 
-/// A connection that is reset when dropped before the goodbye.
+impl Goodbye {
+    /// Looks whether this was it. The library says it when the broker has acknowledged everything.
+    pub(super) fn note(&self, event: &Event) {
+        if matches!(event, Event::Outgoing(Outgoing::Disconnect)) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A connection that is reset when it ends before the goodbye.
 pub(super) struct Line {
     stream: TcpStream,
     goodbye: Goodbye,
@@ -31,14 +41,16 @@ pub(super) async fn connect(
     goodbye: Goodbye,
 ) -> io::Result<Line> {
     let stream = rumqttc::default_socket_connect(host, options).await?;
+    stream.set_zero_linger()?;
     Ok(Line { stream, goodbye })
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
-        if !self.goodbye.load(Ordering::Relaxed) {
-            // Failing, it would only be closed as any other connection.
-            let _ = self.stream.set_zero_linger();
+        if self.goodbye.0.load(Ordering::Relaxed) {
+            // Failing, it would only be reset.
+            #[expect(deprecated, reason = "a time to linger would block, none does not")]
+            let _ = self.stream.set_linger(None);
         }
     }
 }

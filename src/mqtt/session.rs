@@ -1,7 +1,6 @@
 //! One connection, from the first word to the last.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rumqttc::{
@@ -92,7 +91,7 @@ pub(super) async fn run(
     let (sender, mut news) = mpsc::unbounded_channel();
     let mut driver = JoinSet::new();
     let address = publisher.section.address();
-    driver.spawn(drive(event_loop, sender, intake, address.clone()));
+    driver.spawn(drive(event_loop, sender, intake, goodbye, address.clone()));
     let mut session = Session {
         client,
         topics: &topics,
@@ -127,7 +126,6 @@ pub(super) async fn run(
             lock::say(&session.client, &topics.lock, &word, (publisher.clock)());
         }
         session.say("stopped");
-        goodbye.store(true, Ordering::Relaxed);
         // The driver ends when the goodbye has been said.
         if session
             .client

@@ -51,7 +51,7 @@ use chain::Chain;
 use seal::Seal;
 
 /// How long to wait for another process's write: as long as a removal may take to write a large
-/// database anew.
+/// database anew. The unit's `TimeoutStopSec` is longer.
 const BUSY: Duration = Duration::from_secs(10);
 
 /// The same for a writer that has kept us waiting so long, until it has let go: a thread that has ten

@@ -136,6 +136,20 @@ impl Drop for Broker {
     }
 }
 
+/// Takes one connection, and reads no more of it.
+pub fn deaf_broker(listener: &TcpListener) -> TcpStream {
+    let (mut stream, _) = listener.accept().unwrap();
+    assert_ne!(stream.read(&mut [0; 4096]).unwrap(), 0, "the first packet");
+    stream.write_all(&[0x20, 3, 0, 0, 0]).unwrap(); // It is taken.
+    stream
+}
+
+/// How a connection ends for who reads what has arrived of it.
+pub fn last_word(mut stream: TcpStream) -> std::io::Result<usize> {
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.read_to_end(&mut Vec::new())
+}
+
 /// What a subscriber receives.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {

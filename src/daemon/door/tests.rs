@@ -33,6 +33,7 @@ struct Stage {
     words: mpsc::Receiver<LockWord>,
     shared: Arc<Shared>,
     ended: Arc<Notify>,
+    reporting: Option<JoinHandle<Result<()>>>,
     _claims: Receiver<Claimed>,
     _alone: std::sync::MutexGuard<'static, ()>,
 }
@@ -64,12 +65,14 @@ fn stage_with(folder: &std::path::Path, pulse: &str, max_age: &str) -> Stage {
     });
     let (sender, words) = mpsc::channel(8);
     let ended = Arc::new(Notify::new());
-    let (door, claims) = Door::start(&setup, None, &shared, Some(sender), &ended).unwrap();
+    let (door, reporting, claims) =
+        Door::start(&setup, None, &shared, Some(sender), &ended).unwrap();
     Stage {
         door,
         words,
         shared,
         ended,
+        reporting: Some(reporting),
         _claims: claims,
         _alone: alone,
     }
@@ -83,7 +86,9 @@ impl Stage {
         assert_eq!(word.expires_at.is_some(), action == LockAction::Open);
     }
 
-    fn reasons(&self) -> Vec<String> {
+    /// What is stored when the door has stopped.
+    fn reasons(&mut self) -> Vec<String> {
+        join(self.reporting.take().unwrap()).unwrap();
         let events = lock(&self.shared.store).recent(10).unwrap();
         events.into_iter().rev().map(|event| event.reason).collect()
     }
@@ -217,7 +222,7 @@ fn a_command_that_took_too_long_to_store_is_not_said_to_open() {
 }
 
 #[test]
-fn the_strike_waits_for_no_disk() {
+fn neither_the_strike_nor_its_end_waits_for_a_disk() {
     let folder = tempfile::tempdir().unwrap();
     let mut stage = stage(folder.path(), "0.1");
     let control = stage.door.control();
@@ -228,8 +233,8 @@ fn the_strike_waits_for_no_disk() {
     control.open_on(Instant::now());
     stage.expect(LockAction::Open);
     stage.expect(LockAction::Shut);
-    drop(busy);
     stage.door.stop().unwrap();
+    drop(busy);
     assert_eq!(stage.reasons(), ["grant_too_old"]);
 }
 
