@@ -180,6 +180,8 @@ impl Admission {
         now: Duration,
         wall: Option<&ZonedDateTime>,
     ) -> Vec<Answer> {
+        // Before anybody is looked at: frames may have stopped for longer than the claim was good.
+        self.expire_claim(now);
         for decision in decisions {
             let face = faces.iter().find(|face| face.track == decision.shown.track);
             match (decision.outcome, &decision.subject, face) {
@@ -355,10 +357,14 @@ impl Admission {
         }
         self.attempts
             .retain(|_, attempt| !(attempt.closed && gone(attempt)));
+        self.lockout.forget(now);
+    }
+
+    /// Ends the claim when its time is over.
+    fn expire_claim(&mut self, now: Duration) {
         if self.claim.as_ref().is_some_and(|claim| now >= claim.until) {
             self.end_claim(Reason::Rules(Denial::FaceMissing), now);
         }
-        self.lockout.forget(now);
     }
 
     /// The claim's face was not seen.

@@ -346,3 +346,19 @@ fn claims_that_lead_nowhere() {
         ["clock_unsynchronised ada"]
     );
 }
+
+#[test]
+fn a_claim_whose_time_is_over_is_not_fulfilled() {
+    let second = Duration::from_secs(1);
+    let mut rules = admission(rule(Factor::FaceAndClaim, Policy::Off, false)).rules;
+    rules.agree = 1;
+    for decisions in [&[][..], &[decision(Outcome::Match, Some("ada"))]] {
+        let lockout = Lockout::new(LOCKOUT, Vec::new(), Duration::ZERO);
+        let mut door = Admission::new(rules.clone(), lockout, Box::new(Vec::new));
+        assert!(door.claim("ada", true, second * 9, second, None).is_empty());
+        door.observe(&[face('.')], &[], second * 2, None);
+        // Then no frame for a minute.
+        let answers = door.observe(&[face('A')], decisions, second * 60, None);
+        assert_eq!(words(&answers), ["claim_not_matched ada"]);
+    }
+}
