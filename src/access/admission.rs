@@ -52,6 +52,8 @@ impl AccessRules {
 struct Claim {
     subject: String,
     until: Duration,
+    /// A frame has come since.
+    pictured: bool,
     votes: HashMap<TrackId, VecDeque<bool>>,
 }
 
@@ -161,6 +163,7 @@ impl Admission {
                         self.claim = Some(Claim {
                             subject,
                             until,
+                            pictured: false,
                             votes,
                         });
                     }
@@ -171,8 +174,8 @@ impl Admission {
         std::mem::take(&mut self.answers)
     }
 
-    /// Takes what a frame at `now` brought; without a frame, looks at what has become too late.
-    /// `wall` is the time at the door, `None` when the clock cannot be believed.
+    /// Takes what a frame at `now` brought. `wall` is the time at the door, `None` when the clock
+    /// cannot be believed.
     pub fn observe(
         &mut self,
         faces: &[SeenFace],
@@ -182,6 +185,9 @@ impl Admission {
     ) -> Vec<Answer> {
         // Before anybody is looked at: frames may have stopped for longer than the claim was good.
         self.expire_claim(now);
+        if let Some(claim) = &mut self.claim {
+            claim.pictured = true;
+        }
         for decision in decisions {
             let face = faces.iter().find(|face| face.track == decision.shown.track);
             match (decision.outcome, &decision.subject, face) {
@@ -201,6 +207,13 @@ impl Admission {
             }
             self.consider(face, now, wall);
         }
+        self.expire(now);
+        std::mem::take(&mut self.answers)
+    }
+
+    /// Looks at what has become too late by `now`, when no frame comes.
+    pub fn idle(&mut self, now: Duration) -> Vec<Answer> {
+        self.expire_claim(now);
         self.expire(now);
         std::mem::take(&mut self.answers)
     }
@@ -362,8 +375,13 @@ impl Admission {
 
     /// Ends the claim when its time is over.
     fn expire_claim(&mut self, now: Duration) {
-        if self.claim.as_ref().is_some_and(|claim| now >= claim.until) {
-            self.end_claim(Reason::Rules(Denial::FaceMissing), now);
+        if let Some(claim) = self.claim.as_ref().filter(|claim| now >= claim.until) {
+            let reason = if claim.pictured {
+                Reason::Rules(Denial::FaceMissing)
+            } else {
+                Reason::NoPicture
+            };
+            self.end_claim(reason, now);
         }
     }
 

@@ -100,8 +100,7 @@ impl Guard {
 
     /// When no frame has come for a while.
     pub(super) fn idle(&mut self) {
-        let now = self.now();
-        let answers = self.admission.observe(&[], &[], now, None);
+        let answers = self.admission.idle(self.now());
         self.act(answers, Instant::now());
     }
 

@@ -200,6 +200,7 @@ impl Vision {
                 }
                 self.bad_frames += 1;
                 self.see_nothing(&error);
+                self.guard.idle();
                 Ok(())
             }
             Err(error) => Err(error),

@@ -153,7 +153,7 @@ fn play(admission: &mut Admission, frames: &str, start: u64) -> Vec<String> {
             'c' => admission.claim("ada", true, now + Duration::from_secs(1), now, None),
             '_' => {
                 now += Duration::from_secs(1);
-                admission.observe(&[], &[], now, None)
+                admission.idle(now)
             }
             _ => {
                 now += Duration::from_millis(100);
@@ -173,7 +173,7 @@ fn evidence_and_what_is_answered() {
     let card = || rule(FaceAndClaim, Off, false);
     let live = || rule(Face, Required, false);
     let turn = || rule(Face, Required, true);
-    let cases: [(Rule, &str, &[&str]); 29] = [
+    let cases: [(Rule, &str, &[&str]); 30] = [
         (plain(), "A!AAAA", &["grant ada"]),
         (plain(), "AAAA", &[]),
         (plain(), "......", &[]),
@@ -183,7 +183,8 @@ fn evidence_and_what_is_answered() {
         (card(), "cvv", &["grant ada"]),
         (card(), "c.v.v", &["grant ada"]),
         (card(), "c....._", &["claim_not_matched ada"]),
-        (card(), "c__", &["claim_not_matched ada"]),
+        (card(), "c._", &["claim_not_matched ada"]),
+        (card(), "c__", &["no_picture ada"]),
         // Somebody else stands there when the card comes.
         (card(), "!AAc..__", &["claim_not_matched ada"]),
         (card(), "!AAc..A", &["grant ada"]),
@@ -299,6 +300,13 @@ fn refusals_slow_down_and_block() {
         ["rate_limited ada", "grant ada"],
         "card in hand"
     );
+
+    let mut door = admission(rule(Factor::FaceAndClaim, Policy::Off, false));
+    let blind: Vec<_> = (0..20)
+        .flat_map(|i| play(&mut door, "c__", 2 * i))
+        .collect();
+    assert_eq!(blind, ["no_picture ada"; 20], "nobody's fault");
+    assert_eq!(play(&mut door, "cAA", 40), ["grant ada"]);
 
     let mut door = admission(rule(Factor::Face, Policy::Off, false));
     for _ in 0..20 {
