@@ -145,6 +145,25 @@ fn a_lock_out_outlives_restarts() {
 }
 
 #[test]
+fn refusals_that_cannot_be_stored_at_once_are_stored_later() {
+    let once = "[access]\nwait_s = 0.5\n[decision]\ncooldown_s = 3600.0\n[mqtt]\nenabled = false\n";
+    let door = door(&(rule("factor = \"face_and_claim\"") + once));
+    let database = rusqlite::Connection::open(door.path("door.db")).unwrap();
+    let clip = fixture("door.mjpeg");
+    let daemon = Daemon::start(&door, &["run", "--replay", &clip, "--repeat"]);
+    wait_for("it runs", || daemon.lines_with("gallery: 1 subjects") > 0);
+    database.execute_batch("begin immediate").unwrap();
+    wait_for("they are not stored", || {
+        daemon.lines_with("refusals could not be stored") > 0
+    });
+    database.execute_batch("rollback").unwrap();
+    let count = "select count from refusal where key = 'ada'";
+    wait_for("they are stored", || {
+        database.query_row(count, [], |row| row.get(0)) == Ok(1)
+    });
+}
+
+#[test]
 fn liveness_is_off_a_warning_or_required() {
     if Models::bundled().unwrap().names(Role::Liveness).is_empty() {
         return skipped("the program has no liveness model");

@@ -105,9 +105,14 @@ impl Admission {
         pending.or(open.map(|a| &a.subject)).map(String::as_str)
     }
 
-    /// What of the refusals has to outlive a restart; `None` is forgotten.
-    pub fn take_refusals(&mut self) -> Vec<(String, Option<Refusals>)> {
-        self.lockout.take_changes()
+    /// What of the refusals is not stored yet and has to outlive a restart; `None` is forgotten.
+    pub fn unstored(&self) -> Vec<(String, Option<Refusals>)> {
+        self.lockout.unstored()
+    }
+
+    /// All of it is stored now.
+    pub fn stored(&mut self) {
+        self.lockout.stored();
     }
 
     /// An identity is claimed, for a face that has to be seen before `until`. `known` says whether

@@ -3,7 +3,7 @@
 //! Refusals are counted for each subject, so that one who is attacked does not lock out the
 //! others, and for the door as a whole, so that going from name to name does not help.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// When it is too much.
@@ -61,8 +61,8 @@ struct Entry {
 pub struct Lockout {
     rules: LockoutRules,
     entries: BTreeMap<String, Entry>,
-    /// Keys whose entry has changed or gone since the last look.
-    changed: Vec<String>,
+    /// Keys whose entry has changed or gone and is not stored yet.
+    changed: BTreeSet<String>,
 }
 
 impl Lockout {
@@ -79,7 +79,7 @@ impl Lockout {
         Self {
             rules,
             entries: entries.collect(),
-            changed: Vec::new(),
+            changed: BTreeSet::new(),
         }
     }
 
@@ -139,7 +139,7 @@ impl Lockout {
                     since: now,
                 },
             );
-            self.changed.push(key.to_owned());
+            self.changed.insert(key.to_owned());
             if !wait.is_zero() {
                 let subject = (key != DOOR).then(|| key.to_owned());
                 limits.push(Limit {
@@ -156,7 +156,7 @@ impl Lockout {
     /// Forgets the refusals of somebody who was let in. Those of the door stay.
     pub fn forgive(&mut self, subject: &str) {
         if self.entries.remove(subject).is_some() {
-            self.changed.push(subject.to_owned());
+            self.changed.insert(subject.to_owned());
         }
     }
 
@@ -169,18 +169,16 @@ impl Lockout {
         self.changed.extend(old.map(|(key, _)| key));
     }
 
-    /// What has changed since the last call and has to outlive a restart; `None` is forgotten.
-    pub fn take_changes(&mut self) -> Vec<(String, Option<Refusals>)> {
-        let mut keys = std::mem::take(&mut self.changed);
-        keys.sort();
-        keys.dedup();
-        let refusals = |key: &String| self.entries.get(key).map(|entry| entry.refusals);
-        keys.into_iter()
-            .map(|key| {
-                let refusals = refusals(&key);
-                (key, refusals)
-            })
-            .collect()
+    /// What is not stored yet and has to outlive a restart; `None` is forgotten.
+    pub fn unstored(&self) -> Vec<(String, Option<Refusals>)> {
+        let refusals = |key| self.entries.get(key).map(|entry| entry.refusals);
+        let keys = self.changed.iter();
+        keys.map(|key| (key.clone(), refusals(key))).collect()
+    }
+
+    /// All of it is stored now.
+    pub fn stored(&mut self) {
+        self.changed.clear();
     }
 }
 
@@ -283,17 +281,20 @@ mod tests {
         for _ in 0..6 {
             lockout.refuse(Some("ada"), at(100));
         }
-        let changes = lockout.take_changes();
-        assert!(lockout.take_changes().is_empty());
+        let changes = lockout.unstored();
+        assert_eq!(lockout.unstored(), changes, "until they are stored");
+        lockout.stored();
+        assert!(lockout.unstored().is_empty());
         let kept = changes.into_iter().filter_map(|(key, r)| Some((key, r?)));
         let mut lockout = Lockout::new(RULES, kept.collect(), at(0));
         assert!(lockout.limits("ada", at(299)) && !lockout.limits("ada", at(300)));
         lockout.forget(at(1799));
-        assert!(lockout.take_changes().is_empty());
+        assert!(lockout.unstored().is_empty());
         // The door's count brought no wait, so that it goes first.
         lockout.forget(at(1800));
-        assert_eq!(lockout.take_changes(), [(DOOR.to_owned(), None)]);
+        assert_eq!(lockout.unstored(), [(DOOR.to_owned(), None)]);
+        lockout.stored();
         lockout.forget(at(2100));
-        assert_eq!(lockout.take_changes(), [("ada".to_owned(), None)]);
+        assert_eq!(lockout.unstored(), [("ada".to_owned(), None)]);
     }
 }

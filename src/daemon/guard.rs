@@ -17,6 +17,9 @@ use crate::challenge::Turn;
 use crate::pipeline::{Pipeline, Step};
 use crate::setup::Setup;
 
+/// How long after refusals could not be stored it is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
 pub(super) struct Guard {
     admission: Admission,
     shared: Arc<Shared>,
@@ -24,6 +27,8 @@ pub(super) struct Guard {
     claims: Receiver<Claimed>,
     /// The time of the last frame, and when it came.
     last: (Duration, Instant),
+    /// When refusals could last not be stored.
+    failed: Option<Instant>,
 }
 
 impl Guard {
@@ -48,6 +53,7 @@ impl Guard {
             door,
             claims,
             last: (Duration::ZERO, Instant::now()),
+            failed: None,
         })
     }
 
@@ -106,17 +112,7 @@ impl Guard {
 
     /// Stores the answers, and opens on what was decided by what came at `taken`.
     fn act(&mut self, answers: Vec<Answer>, taken: Instant) {
-        let changes = self.admission.take_refusals();
-        if !changes.is_empty() {
-            let plain = |r: Refusals| (r.count, r.wait);
-            let changes: Vec<_> = changes
-                .into_iter()
-                .map(|(key, r)| (key, r.map(plain)))
-                .collect();
-            if let Err(error) = lock(&self.shared.store).remember_refusals(&changes) {
-                log::error!("refusals could not be stored: {error}");
-            }
-        }
+        self.remember();
         for mut answer in answers {
             let granted = matches!(answer.ruling, Ruling::Granted { .. });
             if granted && self.door.is_held() {
@@ -129,6 +125,25 @@ impl Guard {
             if stored.is_ok() && matches!(answer.ruling, Ruling::Granted { .. }) {
                 self.door.open_on(taken);
             }
+        }
+    }
+
+    /// Stores the refusals that are not, if need be again.
+    fn remember(&mut self) {
+        let changes = self.admission.unstored();
+        if changes.is_empty() || self.failed.is_some_and(|at| at.elapsed() < AGAIN) {
+            return;
+        }
+        let plain = |r: Refusals| (r.count, r.wait);
+        let changes: Vec<_> = changes
+            .into_iter()
+            .map(|(key, r)| (key, r.map(plain)))
+            .collect();
+        let stored = lock(&self.shared.store).remember_refusals(&changes);
+        self.failed = stored.is_err().then(Instant::now);
+        match stored {
+            Ok(()) => self.admission.stored(),
+            Err(error) => log::error!("refusals could not be stored: {error}"),
         }
     }
 

@@ -284,7 +284,7 @@ fn refusals_slow_down_and_block() {
         ["rate_limited ada", "grant ada"],
         "whoever waits before the door"
     );
-    let kept = door.take_refusals();
+    let kept = door.unstored();
     assert_eq!(kept.len(), 2, "{kept:?}");
     assert!(kept[1].1.is_none(), "ada's are forgiven");
     assert_eq!(kept[0].1.map(|r| r.count), Some(3), "the door's are not");
