@@ -164,6 +164,26 @@ fn refusals_that_cannot_be_stored_at_once_are_stored_later() {
 }
 
 #[test]
+fn whoever_waits_waits_under_another_name_too() {
+    let settings = "[access]\nwait_s = 0.5\n[decision]\ncooldown_s = 0.5\n[lockout]\nslow_after = 1\nslow_s = 300.0\n\
+        [mqtt]\nenabled = false\n";
+    let door = door(&(rule("factor = \"face_and_claim\"") + settings));
+    let clip = fixture("door.mjpeg");
+    let _daemon = Daemon::start(&door, &["run", "--replay", &clip, "--repeat"]);
+    let reasons = |name: &str| -> Vec<Value> {
+        let list = ["--json", "audit", "list", "--last", "1000"];
+        let events = door.expect(0, &list).json();
+        let of = |e: &&Value| e["event_type"] == "access" && e["subject_id"] == name;
+        let events = events.as_array().unwrap().iter().filter(of);
+        events.map(|e| e["reason"].clone()).collect()
+    };
+    wait_for("ada is refused", || !reasons("ada").is_empty());
+    door.expect(0, &["gallery", "rename", "ada", "countess"]);
+    wait_for("so is the countess", || !reasons("countess").is_empty());
+    assert_eq!(reasons("countess")[0], "rate_limited");
+}
+
+#[test]
 fn liveness_is_off_a_warning_or_required() {
     if Models::bundled().unwrap().names(Role::Liveness).is_empty() {
         return skipped("the program has no liveness model");

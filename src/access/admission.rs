@@ -105,6 +105,11 @@ impl Admission {
         pending.or(open.map(|a| &a.subject)).map(String::as_str)
     }
 
+    /// After people were renamed or removed: goes by the refusals that are remembered.
+    pub fn recall(&mut self, remembered: Vec<(String, Refusals)>, now: Duration) {
+        self.lockout.recall(remembered, now);
+    }
+
     /// What of the refusals is not stored yet and has to outlive a restart; `None` is forgotten.
     pub fn unstored(&self) -> Vec<(String, Option<Refusals>)> {
         self.lockout.unstored()

@@ -83,6 +83,25 @@ impl Lockout {
         }
     }
 
+    /// After people were renamed or removed: who is not remembered any more is forgotten, and who is
+    /// under another name waits anew, as after a restart. What is not stored yet stays.
+    pub fn recall(&mut self, remembered: Vec<(String, Refusals)>, now: Duration) {
+        let mut before = std::mem::take(&mut self.entries);
+        for key in &self.changed {
+            self.entries.extend(before.remove_entry(key));
+        }
+        for (key, refusals) in remembered {
+            if !self.changed.contains(&key) {
+                let known = before.remove(&key);
+                let anew = Entry {
+                    refusals,
+                    since: now,
+                };
+                self.entries.insert(key, known.unwrap_or(anew));
+            }
+        }
+    }
+
     /// Goes by other rules from now on. Waits that have begun go on.
     pub fn follow(&mut self, rules: LockoutRules) {
         self.rules = rules;
@@ -273,6 +292,29 @@ mod tests {
         now += 300 + 2 * every;
         assert!(lockout.refuse(None, at(now)).is_empty(), "two have faded");
         assert!(!lockout.refuse(None, at(now)).is_empty());
+    }
+
+    #[test]
+    fn refusals_go_with_whoever_is_renamed_or_removed() {
+        let mut lockout = Lockout::new(RULES, Vec::new(), at(0));
+        for name in ["ada", "bela"].repeat(3) {
+            lockout.refuse(Some(name), at(100));
+        }
+        lockout.stored();
+        lockout.refuse(Some("cara"), at(101));
+        let refusals = |count, wait| Refusals {
+            count,
+            wait: at(wait),
+        };
+        let remembered = [(DOOR, 6, 0), ("bela", 3, 5), ("countess", 3, 5)];
+        let remembered = remembered.map(|(key, n, wait)| (key.to_owned(), refusals(n, wait)));
+        lockout.recall(remembered.to_vec(), at(103));
+        assert!(!lockout.limits("ada", at(103)), "a name without a person");
+        assert!(lockout.limits("bela", at(104)) && !lockout.limits("bela", at(105)));
+        assert!(lockout.limits("countess", at(107)) && !lockout.limits("countess", at(108)));
+        let unstored = [(DOOR, refusals(7, 0)), ("cara", refusals(1, 0))];
+        let unstored = unstored.map(|(key, kept)| (key.to_owned(), Some(kept)));
+        assert_eq!(lockout.unstored(), unstored);
     }
 
     #[test]

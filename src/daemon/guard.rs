@@ -16,6 +16,7 @@ use crate::access::{Admission, Answer, Draw, Lockout, Reason, Refusals, Ruling};
 use crate::challenge::Turn;
 use crate::pipeline::{Pipeline, Step};
 use crate::setup::Setup;
+use crate::store::{Store, StoreError};
 
 /// How long after refusals could not be stored it is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -43,9 +44,8 @@ impl Guard {
         door: DoorControl,
         claims: Receiver<Claimed>,
     ) -> Result<Self> {
-        let remembered = lock(&shared.store).refusals()?.into_iter();
-        let remembered = remembered.map(|(key, count, wait)| (key, Refusals { count, wait }));
-        let lockout = Lockout::new(setup.lockout_rules(), remembered.collect(), Duration::ZERO);
+        let remembered = remembered(&lock(&shared.store))?;
+        let lockout = Lockout::new(setup.lockout_rules(), remembered, Duration::ZERO);
         let rules = setup.access_rules(pipeline.gallery());
         Ok(Self {
             admission: Admission::new(rules, lockout, draw(setup)),
@@ -63,6 +63,11 @@ impl Guard {
         let rules = setup.access_rules(pipeline.gallery());
         self.admission
             .follow(rules, setup.lockout_rules(), draw(&setup));
+    }
+
+    /// After the gallery has changed: refusals follow people to their new names.
+    pub(super) fn recall(&mut self, remembered: Vec<(String, Refusals)>) {
+        self.admission.recall(remembered, self.now());
     }
 
     /// Before a frame: takes claims, and has the pipeline compare with whom somebody has to be.
@@ -162,6 +167,13 @@ impl Guard {
         let zone = zone.inspect_err(|error| log::error!("access: {error:#}"));
         Some(Timestamp::now().to_zoned_datetime(zone.ok()?))
     }
+}
+
+/// The refusals in the store.
+pub(super) fn remembered(store: &Store) -> Result<Vec<(String, Refusals)>, StoreError> {
+    let remembered = store.refusals()?.into_iter();
+    let refusals = remembered.map(|(key, count, wait)| (key, Refusals { count, wait }));
+    Ok(refusals.collect())
 }
 
 /// Draws as many turns as are set.

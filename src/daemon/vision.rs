@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use super::events::clock_synced;
-use super::guard::Guard;
+use super::guard::{Guard, remembered};
 use super::reload::Successor;
 use super::shared::{Shared, lock};
 use super::wishes::Wished;
@@ -94,9 +94,11 @@ impl Vision {
             return Ok(());
         }
         let enrol_again = store.subjects_without(&model)?;
+        let remembered = remembered(&store)?;
         let gallery = self.pipeline.gallery_mut();
         store.load(gallery)?;
         drop(store);
+        self.guard.recall(remembered);
         if enrol_again > 0 {
             log::warn!(
                 "the templates of {enrol_again} people are of another model than {model} and cannot be \
