@@ -98,11 +98,16 @@ impl Admission {
         attempts.map(|(track, attempt)| (*track, attempt.subject.as_str()))
     }
 
-    /// The claimed subject that faces have to be compared with (1:1).
-    pub fn claimed(&self) -> Option<&str> {
-        let pending = self.claim.as_ref().map(|claim| &claim.subject);
-        let open = self.attempts.values().find(|a| a.claimed && !a.closed);
-        pending.or(open.map(|a| &a.subject)).map(String::as_str)
+    /// The claimed subjects that faces have to be compared with (1:1): the face of the visit alone, or
+    /// every other as long as the claim waits for one.
+    pub fn claimed(&self) -> impl Iterator<Item = (Option<TrackId>, &str)> + Clone {
+        let open = self.attempts.iter().filter(|(_, a)| a.claimed && !a.closed);
+        let open = open.map(|(track, a)| (Some(*track), a.subject.as_str()));
+        let pending = self
+            .claim
+            .iter()
+            .map(|claim| (None, claim.subject.as_str()));
+        open.chain(pending)
     }
 
     /// After people were renamed or removed: goes by the refusals that are remembered.

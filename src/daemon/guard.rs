@@ -92,7 +92,7 @@ impl Guard {
                 .claim(&subject, known, until, now, wall.as_ref());
             self.act(answers, made);
         }
-        pipeline.claim(self.admission.claimed().map(str::to_owned));
+        pipeline.claim(self.admission.claimed());
         pipeline.turn(self.admission.turning());
     }
 

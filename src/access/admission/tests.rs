@@ -332,13 +332,13 @@ fn claims_that_lead_nowhere() {
     };
     assert_eq!(say(&mut door, "zoe", false), ["claim_of_nobody -"]);
     assert!(say(&mut door, "ada", true).is_empty());
-    assert_eq!(door.claimed(), Some("ada"));
+    assert!(door.claimed().eq([(None, "ada")]));
     assert!(
         say(&mut door, "ada", true).is_empty(),
         "the same card again"
     );
     assert_eq!(say(&mut door, "bela", true), ["claim_replaced ada"]);
-    assert_eq!(door.claimed(), Some("bela"));
+    assert!(door.claimed().eq([(None, "bela")]));
     // ada's face does not go with bela's claim.
     assert_eq!(
         play(&mut door, "!nnn__", 2),
@@ -353,6 +353,18 @@ fn claims_that_lead_nowhere() {
         say(&mut admission(limited), "ada", true),
         ["clock_unsynchronised ada"]
     );
+}
+
+#[test]
+fn another_card_takes_no_comparison_away() {
+    let mut door = admission(rule(Factor::FaceAndClaim, Policy::Required, false));
+    assert!(play(&mut door, "cvv", 0).is_empty());
+    let now = Duration::from_millis(300);
+    assert!(door.claim("bela", true, now * 9, now, None).is_empty());
+    let both = [(Some(TrackId(1)), "ada"), (None, "bela")];
+    assert!(door.claimed().eq(both), "whoever else comes may be bela");
+    assert_eq!(play(&mut door, "vb", 0), ["grant ada"]);
+    assert!(door.claimed().eq([(None, "bela")]));
 }
 
 #[test]
