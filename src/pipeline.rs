@@ -86,8 +86,8 @@ pub struct Pipeline {
     gallery: Gallery,
     tracker: Tracker,
     decider: Decider,
-    /// The subject that faces are compared with besides.
-    claimed: Option<Arc<str>>,
+    /// The subject that the face of a visit, or every other, is compared with besides.
+    claimed: Vec<(Option<TrackId>, Arc<str>)>,
     /// Visits whose face is compared with this subject instead.
     turning: Vec<(TrackId, Arc<str>)>,
     /// The frames of each visit, apart by the subject that they were taken for: a picture of
@@ -124,7 +124,7 @@ impl Pipeline {
             gallery,
             tracker: Tracker::new(visit_gap),
             decider: Decider::new(rules),
-            claimed: None,
+            claimed: Vec::new(),
             turning: Vec::new(),
             presentations: HashMap::new(),
             motion: Motion::default(),
@@ -149,23 +149,18 @@ impl Pipeline {
         self
     }
 
-    /// Compares faces with this subject besides (1:1), from the next frame on.
-    pub fn claim(&mut self, subject: Option<String>) {
-        self.claimed = subject.map(Arc::from);
+    /// Compares the faces of these visits with their subject besides (1:1), and all others with the
+    /// subject that has no visit, from the next frame on.
+    pub fn claim<'a>(
+        &mut self,
+        subjects: impl Iterator<Item = (Option<TrackId>, &'a str)> + Clone,
+    ) {
+        replace(&mut self.claimed, subjects);
     }
 
     /// Compares the faces of these visits with their subject instead (1:1), from the next frame on.
     pub fn turn<'a>(&mut self, subjects: impl Iterator<Item = (TrackId, &'a str)> + Clone) {
-        let known = |((track, subject), (visit, name)): ((TrackId, &str), &(TrackId, Arc<str>))| {
-            track == *visit && *subject == **name
-        };
-        let as_many = subjects.clone().count() == self.turning.len();
-        if as_many && subjects.clone().zip(&self.turning).all(known) {
-            return;
-        }
-        self.turning.clear();
-        self.turning
-            .extend(subjects.map(|(track, subject)| (track, subject.into())));
+        replace(&mut self.turning, subjects);
     }
 
     /// Takes one frame from its bytes to decisions. `frame.captured_at` is the time that counts.
@@ -295,7 +290,7 @@ impl Pipeline {
             face.comparison = Some(self.gallery.search(&self.probe)?);
             let turning = self.turning.iter().find(|(visit, _)| *visit == track);
             let turning = turning.map(|(_, subject)| subject);
-            if let Some(subject) = turning.or(self.claimed.as_ref()) {
+            if let Some(subject) = turning.or(self.claimed_of(track)) {
                 face.verification = self.gallery.verify(&self.probe, subject)?;
             }
             timings.search += watch.lap();
@@ -305,18 +300,25 @@ impl Pipeline {
         Ok(face)
     }
 
+    /// Who the face of this visit is claimed to be.
+    fn claimed_of(&self, track: TrackId) -> Option<&Arc<str>> {
+        let mut claimed = self.claimed.iter();
+        let claimed = claimed.find(|(visit, _)| visit.is_none_or(|visit| visit == track));
+        claimed.map(|(_, subject)| subject)
+    }
+
     /// What the frames of this visit and person say, the present one included.
     fn judge_presentation(&mut self, face: &SeenFace) -> Result<Option<Presentation>, StepError> {
-        let Some((liveness, rules)) = &mut self.liveness else {
-            return Ok(None);
-        };
         let of_claim =
-            |v: &&Verification| v.is_accepted() && Some(&v.subject) == self.claimed.as_ref();
+            |v: &&Verification| v.is_accepted() && Some(&v.subject) == self.claimed_of(face.track);
         let claimed = face.verification.as_ref().filter(of_claim);
         let accepted = face.comparison.as_ref().and_then(Match::accepted);
         let person = claimed.map(|verification| &verification.subject);
         let person = person.or(accepted.map(|candidate| &candidate.subject));
         let person = person.cloned();
+        let Some((liveness, rules)) = &mut self.liveness else {
+            return Ok(None);
+        };
         let persons = self.presentations.entry(face.track).or_default();
         let fusion = persons.entry(person).or_insert_with(|| Fusion::new(*rules));
         if face.quality.yaw.abs() <= LIVENESS_YAW {
@@ -324,6 +326,22 @@ impl Pipeline {
         }
         Ok(fusion.presentation())
     }
+}
+
+/// Puts `subjects` in place of `list`; takes no memory when they are the same.
+fn replace<'a, V: PartialEq>(
+    list: &mut Vec<(V, Arc<str>)>,
+    subjects: impl Iterator<Item = (V, &'a str)> + Clone,
+) {
+    let known = |((visit, subject), (track, name)): ((V, &str), &(V, Arc<str>))| {
+        visit == *track && *subject == **name
+    };
+    let as_many = subjects.clone().count() == list.len();
+    if as_many && subjects.clone().zip(&*list).all(known) {
+        return;
+    }
+    list.clear();
+    list.extend(subjects.map(|(visit, subject)| (visit, subject.into())));
 }
 
 struct Stopwatch(Instant);

@@ -145,6 +145,45 @@ fn a_lock_out_outlives_restarts() {
 }
 
 #[test]
+fn refusals_that_cannot_be_stored_at_once_are_stored_later() {
+    let once = "[access]\nwait_s = 0.5\n[decision]\ncooldown_s = 3600.0\n[mqtt]\nenabled = false\n";
+    let door = door(&(rule("factor = \"face_and_claim\"") + once));
+    let database = rusqlite::Connection::open(door.path("door.db")).unwrap();
+    let clip = fixture("door.mjpeg");
+    let daemon = Daemon::start(&door, &["run", "--replay", &clip, "--repeat"]);
+    wait_for("it runs", || daemon.lines_with("gallery: 1 subjects") > 0);
+    database.execute_batch("begin immediate").unwrap();
+    wait_for("they are not stored", || {
+        daemon.lines_with("refusals could not be stored") > 0
+    });
+    database.execute_batch("rollback").unwrap();
+    let count = "select count from refusal where key = 'ada'";
+    wait_for("they are stored", || {
+        database.query_row(count, [], |row| row.get(0)) == Ok(1)
+    });
+}
+
+#[test]
+fn whoever_waits_waits_under_another_name_too() {
+    let settings = "[access]\nwait_s = 0.5\n[decision]\ncooldown_s = 0.5\n[lockout]\nslow_after = 1\nslow_s = 300.0\n\
+        [mqtt]\nenabled = false\n";
+    let door = door(&(rule("factor = \"face_and_claim\"") + settings));
+    let clip = fixture("door.mjpeg");
+    let _daemon = Daemon::start(&door, &["run", "--replay", &clip, "--repeat"]);
+    let reasons = |name: &str| -> Vec<Value> {
+        let list = ["--json", "audit", "list", "--last", "1000"];
+        let events = door.expect(0, &list).json();
+        let of = |e: &&Value| e["event_type"] == "access" && e["subject_id"] == name;
+        let events = events.as_array().unwrap().iter().filter(of);
+        events.map(|e| e["reason"].clone()).collect()
+    };
+    wait_for("ada is refused", || !reasons("ada").is_empty());
+    door.expect(0, &["gallery", "rename", "ada", "countess"]);
+    wait_for("so is the countess", || !reasons("countess").is_empty());
+    assert_eq!(reasons("countess")[0], "rate_limited");
+}
+
+#[test]
 fn liveness_is_off_a_warning_or_required() {
     if Models::bundled().unwrap().names(Role::Liveness).is_empty() {
         return skipped("the program has no liveness model");

@@ -95,7 +95,7 @@ fn a_frame_takes_no_memory() {
         let turn = Turn::new(&[7; 32], template.values.len());
         let turned = vec![("ada".to_owned(), turn.turned(&template))];
         pipeline.gallery_mut().fill_turned(turned, turn).unwrap();
-        pipeline.claim(Some("ada".to_owned()));
+        pipeline.claim([(None, "ada")].into_iter());
         let (face, empty) = (frame(&ada, format), frame(&nobody, format));
         let mut now = Duration::ZERO;
         // Somebody is there, then nobody, and nothing moves any more.

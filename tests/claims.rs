@@ -8,7 +8,8 @@ mod door;
 mod support;
 
 use broker::door::NEEDED;
-use broker::{Broker, Message, Subscriber, available, free_port};
+use broker::{Broker, Message, Subscriber, available, free_port, wait_for};
+use door::daemon::Daemon;
 use door::fixture;
 
 const SETTINGS: &str = "trust_clock = true\n\
@@ -21,6 +22,35 @@ fn is(kind: &str) -> impl Fn(&Message) -> bool + '_ {
 
 fn lock(action: &str) -> impl Fn(&Message) -> bool + '_ {
     move |m| m.topic.ends_with("/lock") && m.json()["action"] == action
+}
+
+#[test]
+fn without_a_camera_nobody_is_locked_out() {
+    if !available(&NEEDED) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::open(free_port(), folder.path());
+    let blind = "[access]\nclaim_s = 2.0\n[lockout]\nslow_after = 1\n\
+        [camera]\ndevice = \"/dev/nothing\"\n";
+    let door = commander::door(&broker, &(SETTINGS.to_owned() + blind));
+    door.expect(0, &["enroll", "ada", "--photo", &fixture("ada.jpg")]);
+    let subscriber = Subscriber::start(broker.port, &[]);
+    let mut daemon = Daemon::start(&door, &["run"]);
+    wait_for("commands are taken", || {
+        daemon.lines_with("commands are taken") > 0
+    });
+    let schema = include_str!("../config/event-v1.schema.json");
+    let schema = serde_json::from_str(schema).unwrap();
+    for _ in 0..2 {
+        door.expect(0, &["command", "claim", "ada"]);
+        let said = subscriber.until("the claim ends", is("access"));
+        let end = said.last().unwrap().json();
+        assert_eq!(end["reason"], "no_picture");
+        assert!(jsonschema::is_valid(&schema, &end), "{end}");
+        assert!(!said.iter().any(is("rate_limited")), "{said:?}");
+    }
+    assert_eq!(daemon.stop(), Some(0), "{}", daemon.log());
 }
 
 #[test]

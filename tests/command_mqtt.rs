@@ -11,6 +11,7 @@ use broker::door::NEEDED;
 use broker::{Broker, Subscriber, available, free_port};
 use commander::{daemon, write_key};
 use door::fixture;
+use doorward::command::Action;
 use support::skipped;
 
 const TRUST: &str = "trust_clock = true\n";
@@ -120,6 +121,33 @@ fn the_camera_enrols_who_stands_before_it() {
         .expect(0, &["--json", "command", "enroll", "Ada"])
         .json();
     assert_eq!(said["result"]["added"], 3, "{said}");
+    assert_eq!(daemon.stop(), Some(0), "{}", daemon.log());
+}
+
+#[test]
+fn a_rename_waits_for_the_enrolment_before_it() {
+    if !available(&NEEDED) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::open(free_port(), folder.path());
+    let door = commander::door(&broker, TRUST);
+    let mut daemon = daemon(&door);
+    let enroll = Action::Enroll {
+        subject: "Ada".to_owned(),
+        photo: Some(std::fs::read(fixture("ada.jpg")).unwrap()),
+    };
+    let rename = Action::Rename {
+        subject: "Ada".to_owned(),
+        name: "Countess".to_owned(),
+    };
+    let both = [enroll, rename].map(|action| commander::signed(&action, 0));
+    commander::publish(broker.port, both.to_vec(), false);
+    broker::wait_for("both are answered", || {
+        daemon.lines_with("(enroll)") + daemon.lines_with("(rename)") == 2
+    });
+    let list = door.expect(0, &["--json", "command", "list"]).json();
+    assert_eq!(list["result"][0]["subject"], "Countess", "{list}");
     assert_eq!(daemon.stop(), Some(0), "{}", daemon.log());
 }
 

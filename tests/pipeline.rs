@@ -7,7 +7,8 @@ mod support;
 use std::time::Duration;
 
 use door::{Door, fixture};
-use doorward::face::QualityReason;
+use doorward::face::{QualityReason, TrackId};
+use doorward::gallery::Template;
 use doorward::image::{Frame, PixelFormat, read_photo};
 use doorward::setup::{ModelArgs, Setup};
 
@@ -44,6 +45,29 @@ fn compressed_frames_rest_while_nothing_moves() {
     let first = step.faces[0].track;
     let step = pipeline.step(&jpeg(&ada, 3000)).unwrap();
     assert_ne!(step.faces[0].track, first);
+}
+
+#[test]
+fn a_visit_is_compared_with_whom_it_was_claimed_to_be() {
+    let door = Door::new("");
+    let setup = Setup::load(Some(&door.path("door.toml")), &ModelArgs::default()).unwrap();
+    let mut pipeline = setup.pipeline().unwrap();
+    let (mut extractor, id) = setup.extractor().unwrap();
+    let photo = read_photo(fixture("ada.jpg").as_ref()).unwrap();
+    let face = extractor.extract(&photo).unwrap().unwrap();
+    let people = ["ada", "bela"].map(|name| {
+        let template = Template::new(&face.embedding, id.clone());
+        (name.to_owned(), template)
+    });
+    pipeline.gallery_mut().fill(people.to_vec()).unwrap();
+    let ada = std::fs::read(fixture("ada.jpg")).unwrap();
+    let visit = pipeline.step(&jpeg(&ada, 0)).unwrap().faces[0].track;
+    for (of, expected) in [(visit, "ada"), (TrackId(visit.0 + 1), "bela")] {
+        pipeline.claim([(Some(of), "ada"), (None, "bela")].into_iter());
+        let step = pipeline.step(&jpeg(&ada, 100)).unwrap();
+        let verification = step.faces[0].verification.as_ref().unwrap();
+        assert_eq!(&*verification.subject, expected);
+    }
 }
 
 #[test]

@@ -52,6 +52,8 @@ impl AccessRules {
 struct Claim {
     subject: String,
     until: Duration,
+    /// A frame has come since.
+    pictured: bool,
     votes: HashMap<TrackId, VecDeque<bool>>,
 }
 
@@ -96,16 +98,31 @@ impl Admission {
         attempts.map(|(track, attempt)| (*track, attempt.subject.as_str()))
     }
 
-    /// The claimed subject that faces have to be compared with (1:1).
-    pub fn claimed(&self) -> Option<&str> {
-        let pending = self.claim.as_ref().map(|claim| &claim.subject);
-        let open = self.attempts.values().find(|a| a.claimed && !a.closed);
-        pending.or(open.map(|a| &a.subject)).map(String::as_str)
+    /// The claimed subjects that faces have to be compared with (1:1): the face of the visit alone, or
+    /// every other as long as the claim waits for one.
+    pub fn claimed(&self) -> impl Iterator<Item = (Option<TrackId>, &str)> + Clone {
+        let open = self.attempts.iter().filter(|(_, a)| a.claimed && !a.closed);
+        let open = open.map(|(track, a)| (Some(*track), a.subject.as_str()));
+        let pending = self
+            .claim
+            .iter()
+            .map(|claim| (None, claim.subject.as_str()));
+        open.chain(pending)
     }
 
-    /// What of the refusals has to outlive a restart; `None` is forgotten.
-    pub fn take_refusals(&mut self) -> Vec<(String, Option<Refusals>)> {
-        self.lockout.take_changes()
+    /// After people were renamed or removed: goes by the refusals that are remembered.
+    pub fn recall(&mut self, remembered: Vec<(String, Refusals)>, now: Duration) {
+        self.lockout.recall(remembered, now);
+    }
+
+    /// What of the refusals is not stored yet and has to outlive a restart; `None` is forgotten.
+    pub fn unstored(&self) -> Vec<(String, Option<Refusals>)> {
+        self.lockout.unstored()
+    }
+
+    /// All of it is stored now.
+    pub fn stored(&mut self) {
+        self.lockout.stored();
     }
 
     /// An identity is claimed, for a face that has to be seen before `until`. `known` says whether
@@ -161,6 +178,7 @@ impl Admission {
                         self.claim = Some(Claim {
                             subject,
                             until,
+                            pictured: false,
                             votes,
                         });
                     }
@@ -171,8 +189,8 @@ impl Admission {
         std::mem::take(&mut self.answers)
     }
 
-    /// Takes what a frame at `now` brought; without a frame, looks at what has become too late.
-    /// `wall` is the time at the door, `None` when the clock cannot be believed.
+    /// Takes what a frame at `now` brought. `wall` is the time at the door, `None` when the clock
+    /// cannot be believed.
     pub fn observe(
         &mut self,
         faces: &[SeenFace],
@@ -180,16 +198,16 @@ impl Admission {
         now: Duration,
         wall: Option<&ZonedDateTime>,
     ) -> Vec<Answer> {
+        // Before anybody is looked at: frames may have stopped for longer than the claim was good.
+        self.expire_claim(now);
+        if let Some(claim) = &mut self.claim {
+            claim.pictured = true;
+        }
         for decision in decisions {
             let face = faces.iter().find(|face| face.track == decision.shown.track);
             match (decision.outcome, &decision.subject, face) {
                 (Outcome::Match, Some(subject), Some(face)) => self.begin(subject, face, now),
-                // Like somebody, but not enough so: somebody may be trying. It counts at the end of a
-                // visit: whoever stays locks nobody out. And a door that is blocked anyway stays so
-                // no longer for whoever walks past.
-                (Outcome::NoMatch, _, None) if !self.lockout.limits(DOOR, now) => {
-                    self.refuse(None, now);
-                }
+                (_, _, None) => self.over(decision, now),
                 _ => {}
             }
         }
@@ -201,6 +219,26 @@ impl Admission {
         }
         self.expire(now);
         std::mem::take(&mut self.answers)
+    }
+
+    /// Looks at what has become too late by `now`, when no frame comes; `decisions` are on visits that
+    /// have ended.
+    pub fn idle(&mut self, decisions: &[Decision], now: Duration) -> Vec<Answer> {
+        self.expire_claim(now);
+        for decision in decisions {
+            self.over(decision, now);
+        }
+        self.expire(now);
+        std::mem::take(&mut self.answers)
+    }
+
+    /// A visit has ended. Like somebody, but not enough so: somebody may have been trying. It counts at the
+    /// end: whoever stays locks nobody out. And a door that is blocked anyway stays so no longer for whoever
+    /// walks past.
+    fn over(&mut self, decision: &Decision, now: Duration) {
+        if decision.outcome == Outcome::NoMatch && !self.lockout.limits(DOOR, now) {
+            self.refuse(None, now);
+        }
     }
 
     /// Counts a frame for the claim; the claimed subject when enough of them agree.
@@ -355,10 +393,19 @@ impl Admission {
         }
         self.attempts
             .retain(|_, attempt| !(attempt.closed && gone(attempt)));
-        if self.claim.as_ref().is_some_and(|claim| now >= claim.until) {
-            self.end_claim(Reason::Rules(Denial::FaceMissing), now);
-        }
         self.lockout.forget(now);
+    }
+
+    /// Ends the claim when its time is over.
+    fn expire_claim(&mut self, now: Duration) {
+        if let Some(claim) = self.claim.as_ref().filter(|claim| now >= claim.until) {
+            let reason = if claim.pictured {
+                Reason::Rules(Denial::FaceMissing)
+            } else {
+                Reason::NoPicture
+            };
+            self.end_claim(reason, now);
+        }
     }
 
     /// The claim's face was not seen.

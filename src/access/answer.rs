@@ -59,6 +59,8 @@ pub enum Reason {
     ClaimOfNobody,
     /// Another identity was claimed before the face was seen.
     ClaimReplaced,
+    /// No frame came while the claim was good.
+    NoPicture,
     /// The door is held shut.
     Held,
 }
@@ -72,6 +74,7 @@ impl Reason {
             Self::RateLimited => "rate_limited",
             Self::ClaimOfNobody => "claim_of_nobody",
             Self::ClaimReplaced => "claim_replaced",
+            Self::NoPicture => "no_picture",
             Self::Held => "door_held",
         }
     }
@@ -92,6 +95,7 @@ impl Reason {
             Self::Rules(Denial::ClockUnsynchronised)
                 | Self::RateLimited
                 | Self::ClaimReplaced
+                | Self::NoPicture
                 | Self::Held
         );
         !faultless

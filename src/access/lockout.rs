@@ -3,7 +3,7 @@
 //! Refusals are counted for each subject, so that one who is attacked does not lock out the
 //! others, and for the door as a whole, so that going from name to name does not help.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// When it is too much.
@@ -61,8 +61,8 @@ struct Entry {
 pub struct Lockout {
     rules: LockoutRules,
     entries: BTreeMap<String, Entry>,
-    /// Keys whose entry has changed or gone since the last look.
-    changed: Vec<String>,
+    /// Keys whose entry has changed or gone and is not stored yet.
+    changed: BTreeSet<String>,
 }
 
 impl Lockout {
@@ -79,7 +79,26 @@ impl Lockout {
         Self {
             rules,
             entries: entries.collect(),
-            changed: Vec::new(),
+            changed: BTreeSet::new(),
+        }
+    }
+
+    /// After people were renamed or removed: who is not remembered any more is forgotten, and who is
+    /// under another name waits anew, as after a restart. What is not stored yet stays.
+    pub fn recall(&mut self, remembered: Vec<(String, Refusals)>, now: Duration) {
+        let mut before = std::mem::take(&mut self.entries);
+        for key in &self.changed {
+            self.entries.extend(before.remove_entry(key));
+        }
+        for (key, refusals) in remembered {
+            if !self.changed.contains(&key) {
+                let known = before.remove(&key);
+                let anew = Entry {
+                    refusals,
+                    since: now,
+                };
+                self.entries.insert(key, known.unwrap_or(anew));
+            }
         }
     }
 
@@ -139,7 +158,7 @@ impl Lockout {
                     since: now,
                 },
             );
-            self.changed.push(key.to_owned());
+            self.changed.insert(key.to_owned());
             if !wait.is_zero() {
                 let subject = (key != DOOR).then(|| key.to_owned());
                 limits.push(Limit {
@@ -156,7 +175,7 @@ impl Lockout {
     /// Forgets the refusals of somebody who was let in. Those of the door stay.
     pub fn forgive(&mut self, subject: &str) {
         if self.entries.remove(subject).is_some() {
-            self.changed.push(subject.to_owned());
+            self.changed.insert(subject.to_owned());
         }
     }
 
@@ -169,18 +188,16 @@ impl Lockout {
         self.changed.extend(old.map(|(key, _)| key));
     }
 
-    /// What has changed since the last call and has to outlive a restart; `None` is forgotten.
-    pub fn take_changes(&mut self) -> Vec<(String, Option<Refusals>)> {
-        let mut keys = std::mem::take(&mut self.changed);
-        keys.sort();
-        keys.dedup();
-        let refusals = |key: &String| self.entries.get(key).map(|entry| entry.refusals);
-        keys.into_iter()
-            .map(|key| {
-                let refusals = refusals(&key);
-                (key, refusals)
-            })
-            .collect()
+    /// What is not stored yet and has to outlive a restart; `None` is forgotten.
+    pub fn unstored(&self) -> Vec<(String, Option<Refusals>)> {
+        let refusals = |key| self.entries.get(key).map(|entry| entry.refusals);
+        let keys = self.changed.iter();
+        keys.map(|key| (key.clone(), refusals(key))).collect()
+    }
+
+    /// All of it is stored now.
+    pub fn stored(&mut self) {
+        self.changed.clear();
     }
 }
 
@@ -278,22 +295,48 @@ mod tests {
     }
 
     #[test]
+    fn refusals_go_with_whoever_is_renamed_or_removed() {
+        let mut lockout = Lockout::new(RULES, Vec::new(), at(0));
+        for name in ["ada", "bela"].repeat(3) {
+            lockout.refuse(Some(name), at(100));
+        }
+        lockout.stored();
+        lockout.refuse(Some("cara"), at(101));
+        let refusals = |count, wait| Refusals {
+            count,
+            wait: at(wait),
+        };
+        let remembered = [(DOOR, 6, 0), ("bela", 3, 5), ("countess", 3, 5)];
+        let remembered = remembered.map(|(key, n, wait)| (key.to_owned(), refusals(n, wait)));
+        lockout.recall(remembered.to_vec(), at(103));
+        assert!(!lockout.limits("ada", at(103)), "a name without a person");
+        assert!(lockout.limits("bela", at(104)) && !lockout.limits("bela", at(105)));
+        assert!(lockout.limits("countess", at(107)) && !lockout.limits("countess", at(108)));
+        let unstored = [(DOOR, refusals(7, 0)), ("cara", refusals(1, 0))];
+        let unstored = unstored.map(|(key, kept)| (key.to_owned(), Some(kept)));
+        assert_eq!(lockout.unstored(), unstored);
+    }
+
+    #[test]
     fn a_restart_shortens_no_wait_and_time_forgets() {
         let mut lockout = Lockout::new(RULES, Vec::new(), at(0));
         for _ in 0..6 {
             lockout.refuse(Some("ada"), at(100));
         }
-        let changes = lockout.take_changes();
-        assert!(lockout.take_changes().is_empty());
+        let changes = lockout.unstored();
+        assert_eq!(lockout.unstored(), changes, "until they are stored");
+        lockout.stored();
+        assert!(lockout.unstored().is_empty());
         let kept = changes.into_iter().filter_map(|(key, r)| Some((key, r?)));
         let mut lockout = Lockout::new(RULES, kept.collect(), at(0));
         assert!(lockout.limits("ada", at(299)) && !lockout.limits("ada", at(300)));
         lockout.forget(at(1799));
-        assert!(lockout.take_changes().is_empty());
+        assert!(lockout.unstored().is_empty());
         // The door's count brought no wait, so that it goes first.
         lockout.forget(at(1800));
-        assert_eq!(lockout.take_changes(), [(DOOR.to_owned(), None)]);
+        assert_eq!(lockout.unstored(), [(DOOR.to_owned(), None)]);
+        lockout.stored();
         lockout.forget(at(2100));
-        assert_eq!(lockout.take_changes(), [("ada".to_owned(), None)]);
+        assert_eq!(lockout.unstored(), [("ada".to_owned(), None)]);
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! It believes nothing that [`Judge`] has not let through, and remembers a command's nonce on the
 //! disk before it is obeyed: a crash in between costs the sender an answer, never a second opening.
-//! What takes long (pictures, enrolments, removals) is done by a thread of its own, so that a door that is to
-//! be opened does not wait for it.
+//! What takes long (pictures, enrolments, removals) is done by a thread of its own, one after the other, so
+//! that a door that is to be opened does not wait for it.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};

@@ -55,11 +55,15 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    /// Whether others should not wait for it.
+    /// Whether others should not wait for it, or it has to wait until an enrolment is over.
     pub(super) fn takes_long(action: &Action) -> bool {
         matches!(
             action,
-            Action::Enroll { .. } | Action::Remove { .. } | Action::Snapshot | Action::Reload
+            Action::Enroll { .. }
+                | Action::Remove { .. }
+                | Action::Rename { .. }
+                | Action::Snapshot
+                | Action::Reload
         )
     }
 

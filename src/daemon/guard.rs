@@ -14,8 +14,13 @@ use super::events::clock_synced;
 use super::shared::{Shared, lock};
 use crate::access::{Admission, Answer, Draw, Lockout, Reason, Refusals, Ruling};
 use crate::challenge::Turn;
+use crate::decision::Decision;
 use crate::pipeline::{Pipeline, Step};
 use crate::setup::Setup;
+use crate::store::{Store, StoreError};
+
+/// How long after refusals could not be stored it is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Guard {
     admission: Admission,
@@ -24,6 +29,8 @@ pub(super) struct Guard {
     claims: Receiver<Claimed>,
     /// The time of the last frame, and when it came.
     last: (Duration, Instant),
+    /// When refusals could last not be stored.
+    failed: Option<Instant>,
 }
 
 impl Guard {
@@ -38,9 +45,8 @@ impl Guard {
         door: DoorControl,
         claims: Receiver<Claimed>,
     ) -> Result<Self> {
-        let remembered = lock(&shared.store).refusals()?.into_iter();
-        let remembered = remembered.map(|(key, count, wait)| (key, Refusals { count, wait }));
-        let lockout = Lockout::new(setup.lockout_rules(), remembered.collect(), Duration::ZERO);
+        let remembered = remembered(&lock(&shared.store))?;
+        let lockout = Lockout::new(setup.lockout_rules(), remembered, Duration::ZERO);
         let rules = setup.access_rules(pipeline.gallery());
         Ok(Self {
             admission: Admission::new(rules, lockout, draw(setup)),
@@ -48,6 +54,7 @@ impl Guard {
             door,
             claims,
             last: (Duration::ZERO, Instant::now()),
+            failed: None,
         })
     }
 
@@ -57,6 +64,11 @@ impl Guard {
         let rules = setup.access_rules(pipeline.gallery());
         self.admission
             .follow(rules, setup.lockout_rules(), draw(&setup));
+    }
+
+    /// After the gallery has changed: refusals follow people to their new names.
+    pub(super) fn recall(&mut self, remembered: Vec<(String, Refusals)>) {
+        self.admission.recall(remembered, self.now());
     }
 
     /// Before a frame: takes claims, and has the pipeline compare with whom somebody has to be.
@@ -81,7 +93,7 @@ impl Guard {
                 .claim(&subject, known, until, now, wall.as_ref());
             self.act(answers, made);
         }
-        pipeline.claim(self.admission.claimed().map(str::to_owned));
+        pipeline.claim(self.admission.claimed());
         pipeline.turn(self.admission.turning());
     }
 
@@ -98,26 +110,15 @@ impl Guard {
         self.act(answers, taken);
     }
 
-    /// When nothing has been seen for a while; `step` has the decisions on visits that ended meanwhile.
-    pub(super) fn idle(&mut self, step: &Step) {
-        let now = self.now();
-        let answers = self.admission.observe(&[], &step.decisions, now, None);
+    /// When nothing has been seen for a while; `decisions` are on visits that ended meanwhile.
+    pub(super) fn idle(&mut self, decisions: &[Decision]) {
+        let answers = self.admission.idle(decisions, self.now());
         self.act(answers, Instant::now());
     }
 
     /// Stores the answers, and opens on what was decided by what came at `taken`.
     fn act(&mut self, answers: Vec<Answer>, taken: Instant) {
-        let changes = self.admission.take_refusals();
-        if !changes.is_empty() {
-            let plain = |r: Refusals| (r.count, r.wait);
-            let changes: Vec<_> = changes
-                .into_iter()
-                .map(|(key, r)| (key, r.map(plain)))
-                .collect();
-            if let Err(error) = lock(&self.shared.store).remember_refusals(&changes) {
-                log::error!("refusals could not be stored: {error}");
-            }
-        }
+        self.remember();
         for mut answer in answers {
             let granted = matches!(answer.ruling, Ruling::Granted { .. });
             if granted && self.door.is_held() {
@@ -130,6 +131,25 @@ impl Guard {
             if stored.is_ok() && matches!(answer.ruling, Ruling::Granted { .. }) {
                 self.door.open_on(taken);
             }
+        }
+    }
+
+    /// Stores the refusals that are not, if need be again.
+    fn remember(&mut self) {
+        let changes = self.admission.unstored();
+        if changes.is_empty() || self.failed.is_some_and(|at| at.elapsed() < AGAIN) {
+            return;
+        }
+        let plain = |r: Refusals| (r.count, r.wait);
+        let changes: Vec<_> = changes
+            .into_iter()
+            .map(|(key, r)| (key, r.map(plain)))
+            .collect();
+        let stored = lock(&self.shared.store).remember_refusals(&changes);
+        self.failed = stored.is_err().then(Instant::now);
+        match stored {
+            Ok(()) => self.admission.stored(),
+            Err(error) => log::error!("refusals could not be stored: {error}"),
         }
     }
 
@@ -148,6 +168,13 @@ impl Guard {
         let zone = zone.inspect_err(|error| log::error!("access: {error:#}"));
         Some(Timestamp::now().to_zoned_datetime(zone.ok()?))
     }
+}
+
+/// The refusals in the store.
+pub(super) fn remembered(store: &Store) -> Result<Vec<(String, Refusals)>, StoreError> {
+    let remembered = store.refusals()?.into_iter();
+    let refusals = remembered.map(|(key, count, wait)| (key, Refusals { count, wait }));
+    Ok(refusals.collect())
 }
 
 /// Draws as many turns as are set.

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 
 use super::events::clock_synced;
-use super::guard::Guard;
+use super::guard::{Guard, remembered};
 use super::pace::Pace;
 use super::reload::Successor;
 use super::shared::{Shared, lock};
@@ -96,9 +96,11 @@ impl Vision {
             return Ok(());
         }
         let enrol_again = store.subjects_without(&model)?;
+        let remembered = remembered(&store)?;
         let gallery = self.pipeline.gallery_mut();
         store.load(gallery)?;
         drop(store);
+        self.guard.recall(remembered);
         if enrol_again > 0 {
             log::warn!(
                 "the templates of {enrol_again} people are of another model than {model} and cannot be \
@@ -260,7 +262,7 @@ impl Vision {
             step.timings = self.timings;
             self.publish(&step);
         }
-        self.guard.idle(&step);
+        self.guard.idle(&step.decisions);
     }
 
     fn keep_pace(&mut self, frame: &Frame) {

@@ -153,7 +153,7 @@ fn play(admission: &mut Admission, frames: &str, start: u64) -> Vec<String> {
             'c' => admission.claim("ada", true, now + Duration::from_secs(1), now, None),
             '_' => {
                 now += Duration::from_secs(1);
-                admission.observe(&[], &[], now, None)
+                admission.idle(&[], now)
             }
             _ => {
                 now += Duration::from_millis(100);
@@ -173,7 +173,7 @@ fn evidence_and_what_is_answered() {
     let card = || rule(FaceAndClaim, Off, false);
     let live = || rule(Face, Required, false);
     let turn = || rule(Face, Required, true);
-    let cases: [(Rule, &str, &[&str]); 29] = [
+    let cases: [(Rule, &str, &[&str]); 30] = [
         (plain(), "A!AAAA", &["grant ada"]),
         (plain(), "AAAA", &[]),
         (plain(), "......", &[]),
@@ -183,7 +183,8 @@ fn evidence_and_what_is_answered() {
         (card(), "cvv", &["grant ada"]),
         (card(), "c.v.v", &["grant ada"]),
         (card(), "c....._", &["claim_not_matched ada"]),
-        (card(), "c__", &["claim_not_matched ada"]),
+        (card(), "c._", &["claim_not_matched ada"]),
+        (card(), "c__", &["no_picture ada"]),
         // Somebody else stands there when the card comes.
         (card(), "!AAc..__", &["claim_not_matched ada"]),
         (card(), "!AAc..A", &["grant ada"]),
@@ -283,7 +284,7 @@ fn refusals_slow_down_and_block() {
         ["rate_limited ada", "grant ada"],
         "whoever waits before the door"
     );
-    let kept = door.take_refusals();
+    let kept = door.unstored();
     assert_eq!(kept.len(), 2, "{kept:?}");
     assert!(kept[1].1.is_none(), "ada's are forgiven");
     assert_eq!(kept[0].1.map(|r| r.count), Some(3), "the door's are not");
@@ -299,6 +300,13 @@ fn refusals_slow_down_and_block() {
         ["rate_limited ada", "grant ada"],
         "card in hand"
     );
+
+    let mut door = admission(rule(Factor::FaceAndClaim, Policy::Off, false));
+    let blind: Vec<_> = (0..20)
+        .flat_map(|i| play(&mut door, "c__", 2 * i))
+        .collect();
+    assert_eq!(blind, ["no_picture ada"; 20], "nobody's fault");
+    assert_eq!(play(&mut door, "cAA", 40), ["grant ada"]);
 
     let mut door = admission(rule(Factor::Face, Policy::Off, false));
     for _ in 0..20 {
@@ -324,13 +332,13 @@ fn claims_that_lead_nowhere() {
     };
     assert_eq!(say(&mut door, "zoe", false), ["claim_of_nobody -"]);
     assert!(say(&mut door, "ada", true).is_empty());
-    assert_eq!(door.claimed(), Some("ada"));
+    assert!(door.claimed().eq([(None, "ada")]));
     assert!(
         say(&mut door, "ada", true).is_empty(),
         "the same card again"
     );
     assert_eq!(say(&mut door, "bela", true), ["claim_replaced ada"]);
-    assert_eq!(door.claimed(), Some("bela"));
+    assert!(door.claimed().eq([(None, "bela")]));
     // ada's face does not go with bela's claim.
     assert_eq!(
         play(&mut door, "!nnn__", 2),
@@ -345,4 +353,32 @@ fn claims_that_lead_nowhere() {
         say(&mut admission(limited), "ada", true),
         ["clock_unsynchronised ada"]
     );
+}
+
+#[test]
+fn another_card_takes_no_comparison_away() {
+    let mut door = admission(rule(Factor::FaceAndClaim, Policy::Required, false));
+    assert!(play(&mut door, "cvv", 0).is_empty());
+    let now = Duration::from_millis(300);
+    assert!(door.claim("bela", true, now * 9, now, None).is_empty());
+    let both = [(Some(TrackId(1)), "ada"), (None, "bela")];
+    assert!(door.claimed().eq(both), "whoever else comes may be bela");
+    assert_eq!(play(&mut door, "vb", 0), ["grant ada"]);
+    assert!(door.claimed().eq([(None, "bela")]));
+}
+
+#[test]
+fn a_claim_whose_time_is_over_is_not_fulfilled() {
+    let second = Duration::from_secs(1);
+    let mut rules = admission(rule(Factor::FaceAndClaim, Policy::Off, false)).rules;
+    rules.agree = 1;
+    for decisions in [&[][..], &[decision(Outcome::Match, Some("ada"))]] {
+        let lockout = Lockout::new(LOCKOUT, Vec::new(), Duration::ZERO);
+        let mut door = Admission::new(rules.clone(), lockout, Box::new(Vec::new));
+        assert!(door.claim("ada", true, second * 9, second, None).is_empty());
+        door.observe(&[face('.')], &[], second * 2, None);
+        // Then no frame for a minute.
+        let answers = door.observe(&[face('A')], decisions, second * 60, None);
+        assert_eq!(words(&answers), ["claim_not_matched ada"]);
+    }
 }
