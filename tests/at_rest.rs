@@ -127,6 +127,12 @@ fn a_person_who_was_removed_meanwhile_is_not_named() {
     assert!(event.subject_id.as_ref().unwrap().starts_with('#'));
     assert_eq!(event.runner_up.as_ref().unwrap().subject_id, "Bo");
     assert_eq!(files.with(b"Ada"), [""; 0]);
+    record(&mut store, "Bo", "Eve");
+    let event = &store.recent(1).unwrap()[0];
+    assert_eq!(event.subject_id.as_deref(), Some("Bo"));
+    let second = &event.runner_up.as_ref().unwrap().subject_id;
+    assert!(second.starts_with('#'), "{second}");
+    assert_eq!(files.with(b"Eve"), [""; 0]);
 }
 
 #[test]

@@ -102,6 +102,10 @@ fn a_claim_and_its_face_open_the_lock_unless_it_is_held() {
     tell(0, &["hold"]);
     subscriber.until("held is shut", lock("shut"));
     assert_eq!(tell(1, &["open"])["reason"], "door_held");
+    tell(0, &["claim", "ada"]);
+    let held = |m: &Message| is("access")(m) && m.json()["reason"] == "door_held";
+    let said = subscriber.until("ada is not let in", held);
+    assert!(!said.iter().any(lock("open")), "{said:?}");
     tell(0, &["release"]);
     tell(0, &["open"]);
     subscriber.until("released opens again", lock("open"));

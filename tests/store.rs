@@ -74,6 +74,12 @@ fn subjects_and_templates_come_back_as_they_were() {
             store.enrol(&name("Cy"), &[], "", noon()),
             Err(StoreError::NoTemplates(_))
         ));
+        // One that no other of its model can be compared with would blind the whole door.
+        let short = Template::new(&Embedding::new(vec![1.0; 32]), ModelId("m1".to_owned()));
+        assert!(matches!(
+            store.enrol(&name("Cy"), &[short], "", noon()),
+            Err(StoreError::Size(_))
+        ));
     }
     let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&path), 0o600);

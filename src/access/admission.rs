@@ -172,7 +172,9 @@ impl Admission {
                     );
                 }
                 Err(denial) => match self.open_attempt(subject) {
-                    Some(attempt) => attempt.claimed = true,
+                    Some(attempt) => {
+                        (attempt.claimed, attempt.missing) = (true, Denial::FaceMissing);
+                    }
                     None if denial.may_pass() => {
                         let (subject, votes) = (subject.to_owned(), HashMap::new());
                         self.claim = Some(Claim {

@@ -255,6 +255,33 @@ mod tests {
     }
 
     #[test]
+    fn no_wait_is_longer_than_a_block() {
+        let rules = LockoutRules {
+            slow: at(100),
+            ..RULES
+        };
+        let mut lockout = Lockout::new(rules, Vec::new(), at(0));
+        let waits = (0..6).map(|_| {
+            let limits = lockout.refuse(Some("ada"), at(0));
+            limits.first().map_or(0, |limit| limit.wait.as_secs())
+        });
+        assert_eq!(waits.collect::<Vec<_>>(), [0, 0, 100, 200, 300, 300]);
+    }
+
+    #[test]
+    fn refusals_of_a_subject_do_not_fade_for_who_is_patient() {
+        let mut lockout = Lockout::new(RULES, Vec::new(), at(0));
+        let blocked = (1..=6).map(|i| {
+            let limits = lockout.refuse(Some("ada"), at(i * 1500));
+            limits.iter().any(|limit| limit.blocked)
+        });
+        assert_eq!(
+            blocked.collect::<Vec<_>>(),
+            [false, false, false, false, false, true]
+        );
+    }
+
+    #[test]
     fn going_from_name_to_name_blocks_the_door() {
         let mut lockout = Lockout::new(RULES, Vec::new(), at(0));
         for i in 0..7 {
@@ -337,6 +364,12 @@ mod tests {
         assert_eq!(lockout.unstored(), [(DOOR.to_owned(), None)]);
         lockout.stored();
         lockout.forget(at(2100));
+        assert_eq!(lockout.unstored(), [("ada".to_owned(), None)]);
+        lockout.stored();
+        lockout.refuse(Some("ada"), at(2200));
+        assert_eq!(lockout.unstored().len(), 2);
+        lockout.stored();
+        lockout.forgive("ada");
         assert_eq!(lockout.unstored(), [("ada".to_owned(), None)]);
     }
 }

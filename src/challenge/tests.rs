@@ -14,10 +14,10 @@ const RULES: ChallengeRules = ChallengeRules {
 /// `|` ahead; `l` and `r` turned to the person's left and right by 30 degrees, `.` half way, all
 /// recognised. Capitals are too far turned to be compared. `x` ahead and `y` turned left, another
 /// person. `_` no face for half a second. `(` turned left by a picture that is bent: the eyes come
-/// as close as at 60 degrees.
+/// as close as at 60 degrees. `[` ahead, and `{` turned left, with the eyes closer together than usual.
 fn pose(frame: char) -> Option<Pose> {
     let yaw: f32 = match frame {
-        'l' | 'L' | 'y' | '(' => 30.0,
+        'l' | 'L' | 'y' | '(' | '{' => 30.0,
         'r' | 'R' => -30.0,
         '.' => 18.0,
         _ => 3.0,
@@ -27,7 +27,12 @@ fn pose(frame: char) -> Option<Pose> {
         'L' | 'R' => Person::Unclear,
         _ => Person::Same,
     };
-    let turned: f32 = if frame == '(' { 60.0 } else { yaw };
+    let turned: f32 = match frame {
+        '(' => 60.0,
+        '[' => 34.0,
+        '{' => 54.0,
+        _ => yaw,
+    };
     let slimness = 0.85 * turned.to_radians().cos();
     (frame != '_').then_some(Pose {
         yaw,
@@ -87,6 +92,12 @@ fn turns_and_what_comes_of_them() {
         (&[Left], "||__l", "1 turn_left, 4 challenge_lost"),
         (&[Left], "||_ll_||", "1 turn_left, 7 passed"),
         (&[Left], "||((", "1 turn_left, 3 challenge_flat"),
+        // The widest look ahead counts.
+        (&[Left], "|[{{", "1 turn_left, 3 challenge_flat"),
+        (&[Left], "[|{{", "1 turn_left, 3 challenge_flat"),
+        (&[Left], "[[{{[[", "1 turn_left, 5 passed"),
+        // A frame that cannot be compared excuses no other.
+        (&[Left], "||yLy", "1 turn_left, 4 challenge_another_person"),
     ] {
         assert_eq!(play(turns, frames), expected, "{frames}");
     }

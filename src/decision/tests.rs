@@ -76,7 +76,7 @@ fn play(decider: &mut Decider, track: u64, frames: &str, start: u64) -> Vec<Stri
 
 #[test]
 fn visits_and_their_decisions() {
-    let cases: [(&str, &[&str]); 18] = [
+    let cases: [(&str, &[&str]); 19] = [
         ("AAAAAAAAAA", &["2 Match A[recognised]"]),
         ("A-A--A", &["5 Match A[recognised]"]),
         ("A..A.A", &["end NoMatch [too_few_agree]"]),
@@ -107,6 +107,7 @@ fn visits_and_their_decisions() {
             &["2 Match A[recognised]", "end NoMatch [too_few_agree]"],
         ),
         ("AAAaaaaa.A.A", &["2 Match A[recognised]"]),
+        ("AAA.......", &["2 Match A[recognised]"]),
         (".....A.....", &["4 Unknown [below_threshold]"]),
     ];
     for (frames, expected) in cases {
@@ -126,7 +127,12 @@ fn a_subject_cools_down_over_visits() {
         "somebody else"
     );
     assert_eq!(
-        play(&mut decider, 4, "AAA", 11),
+        play(&mut decider, 4, "AAAAA", 8),
+        [""; 0],
+        "whoever came in between"
+    );
+    assert_eq!(
+        play(&mut decider, 5, "AAA", 11),
         ["2 Match A[recognised]"],
         "11 s later"
     );
@@ -138,6 +144,13 @@ fn whoever_is_still_there_after_the_cool_down_is_recognised_anew() {
     assert_eq!(play(&mut decider, 1, "AAA", 0), ["2 Match A[recognised]"]);
     let stays = "A".repeat(120);
     assert_eq!(play(&mut decider, 2, &stays, 3), ["72 Match A[recognised]"]);
+}
+
+#[test]
+fn whoever_stays_for_long_is_recognised_once() {
+    let stays = "A".repeat(500);
+    let said = play(&mut Decider::new(RULES), 1, &stays, 0);
+    assert_eq!(said, ["2 Match A[recognised]"]);
 }
 
 #[test]

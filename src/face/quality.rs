@@ -413,6 +413,15 @@ mod tests {
                 },
                 vec![TurnedAside],
             ),
+            (
+                Quality {
+                    face_px: f32::NAN,
+                    sharpness: f32::NAN,
+                    brightness: f32::NAN,
+                    ..good
+                },
+                vec![TooSmall, TooBlurred, TooDark],
+            ),
         ];
         for (quality, expected) in cases {
             assert_eq!(quality.refusals(&limits)[..], expected, "{quality:?}");
@@ -421,11 +430,24 @@ mod tests {
 
     #[test]
     fn a_face_beyond_the_edge_is_cut_off() {
-        let at = |x: f32| {
+        let at = |x: f32, y: f32| {
             let mut found = detection(TEMPLATE);
-            found.face.x = x;
+            (found.face.x, found.face.y) = (x, y);
             Quality::measure(&found, &AlignedFace::default(), (640, 480)).cut_off
         };
-        assert!(!at(0.0) && !at(-7.0) && at(-9.0) && !at(567.0) && at(569.0));
+        let (across, down) = (|x| at(x, 20.0), |y| at(20.0, y));
+        assert!(!across(0.0) && !across(-7.0) && across(-9.0) && !across(567.0) && across(569.0));
+        assert!(!down(0.0) && !down(-8.0) && down(-10.0) && !down(398.0) && down(400.0));
+    }
+
+    #[test]
+    fn the_shorter_side_and_the_distances_of_a_head_are_measured_however_it_is_tilted() {
+        let of = |points| Quality::measure(&detection(points), &AlignedFace::default(), (640, 480));
+        let upright = of(TEMPLATE);
+        assert!((upright.face_px - 80.0).abs() < f32::EPSILON);
+        for (yaw, roll, share) in [(0.0, 40.0, 1.0), (60.0, 0.0, 0.5), (60.0, -40.0, 0.5)] {
+            let found = of(head(yaw, 0.0, roll)).slimness / upright.slimness;
+            assert!((found - share).abs() < 0.05, "{yaw} {roll}: {found}");
+        }
     }
 }

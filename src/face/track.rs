@@ -162,6 +162,26 @@ mod tests {
     }
 
     #[test]
+    fn the_nearest_go_together_before_the_others() {
+        let mut tracker = Tracker::new(at(10));
+        tracker.follow(&[face(0.0, 80.0), face(60.0, 80.0)], at(0));
+        let nearer = tracker.follow(&[face(50.0, 80.0), face(-50.0, 80.0)], at(1));
+        assert_eq!(nearer[..], [TrackId(1), TrackId(0)]);
+    }
+
+    #[test]
+    fn a_successor_goes_on_with_tracks_and_numbers() {
+        let mut old = Tracker::new(at(10));
+        old.follow(&[face(0.0, 80.0), face(300.0, 80.0)], at(0));
+        let mut tracker = Tracker::new(at(20));
+        tracker.succeed(old);
+        let found = tracker.follow(&[face(310.0, 80.0), face(600.0, 80.0)], at(1));
+        assert_eq!(found[..], [TrackId(1), TrackId(2)], "no number twice");
+        assert!(tracker.ended(at(19)).is_empty());
+        assert_eq!(tracker.ended(at(20)), [TrackId(0)], "by its own gap");
+    }
+
+    #[test]
     fn a_jump_or_another_size_is_another_face() {
         let mut tracker = Tracker::new(at(10));
         tracker.follow(&[face(0.0, 80.0)], at(0));

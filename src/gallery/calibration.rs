@@ -130,6 +130,8 @@ fn share(rate: f64, n: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::face::Embedding;
+    use crate::gallery::{Gallery, ModelId, Template};
 
     fn calibration() -> Calibration {
         let table = CalibrationTable {
@@ -189,5 +191,33 @@ mod tests {
             ..policy
         };
         assert!(nothing.verification().is_infinite(), "nothing matches");
+    }
+
+    #[test]
+    fn each_template_is_a_chance_for_a_stranger() {
+        let policy = ThresholdPolicy {
+            fmr: 1e-2,
+            fpir: 1e-2,
+            threshold: None,
+            calibration: Some(calibration()),
+        };
+        let model = ModelId("m".to_owned());
+        let template = Template::new(&Embedding::new(vec![1.0, 0.0]), model.clone());
+        let mut gallery = Gallery::new(model, Metric::Cosine, policy);
+        let of = |name: &str, templates| vec![(name.to_owned(), template.clone()); templates];
+        gallery
+            .fill([of("ada", 100), of("bela", 1)].concat())
+            .unwrap();
+        let searched = gallery.search(&template).unwrap().threshold;
+        let verified = |name| gallery.verify(&template, name).unwrap().unwrap().threshold;
+        for (found, expected) in [
+            (searched, 0.5),
+            (verified("ada"), 0.5),
+            (verified("bela"), 0.2),
+            (gallery.similarity_at(1e-2, 1), 0.2),
+            (gallery.similarity_at(1e-2, 100), 0.5),
+        ] {
+            assert!((found - expected).abs() < 0.002, "{found} {expected}");
+        }
     }
 }

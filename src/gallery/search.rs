@@ -331,9 +331,33 @@ mod tests {
         let verified = |name| gallery.verify(&probe, name).expect("same model");
         let bela = verified("bela").expect("is enrolled");
         assert!(bela.is_accepted() && bela.similarity > 0.9, "{bela:?}");
+        assert_eq!(bela.templates, 2);
         assert!(!verified("ada").expect("is enrolled").is_accepted());
         assert_eq!(verified("cleo"), None);
         assert!(gallery.knows("ada") && !gallery.knows("cleo"));
+    }
+
+    #[test]
+    fn the_runner_up_is_the_second_in_whatever_order_people_come() {
+        let faces = [[1.0, 0.0], [1.0, 0.3], [0.0, 1.0]];
+        for order in [
+            [0, 1, 2],
+            [0, 2, 1],
+            [1, 0, 2],
+            [1, 2, 0],
+            [2, 0, 1],
+            [2, 1, 0],
+        ] {
+            let mut gallery = gallery();
+            let people = ["ada", "bela", "cleo"].iter().zip(order);
+            let people = people.map(|(name, i)| ((*name).to_owned(), template(&faces[i], "m")));
+            gallery.fill(people.collect()).expect("one model");
+            let found = gallery.search(&template(&[1.0, 0.0], "m"));
+            let found = found.expect("same model");
+            let second = found.runner_up.expect("three people");
+            assert!((second.similarity - 0.958).abs() < 0.01, "{order:?}");
+            assert!(found.best.expect("three people").similarity > 0.999);
+        }
     }
 
     #[test]
@@ -374,13 +398,16 @@ mod tests {
     #[test]
     fn templates_of_another_model_are_refused() {
         let mut gallery = gallery();
+        let ada = ("ada".to_owned(), template(&[1.0, 0.0], "m"));
+        gallery.fill(vec![ada]).expect("one model");
         let other = template(&[1.0, 0.0], "another");
         assert!(gallery.search(&other).is_err());
         assert!(
             gallery
-                .fill(vec![("ada".to_owned(), other.clone())])
+                .fill(vec![("bela".to_owned(), other.clone())])
                 .is_err()
         );
+        assert!(gallery.knows("ada"), "it stays as it was");
         assert!(
             gallery
                 .compare(&template(&[1.0, 0.0], "m"), &other)

@@ -206,7 +206,74 @@ impl Reported {
 
 #[cfg(test)]
 mod tests {
+    use rumqttc::QoS;
+
     use super::*;
+    use crate::config::Config;
+
+    fn topics() -> Topics {
+        let config = Config::default();
+        Topics::new(&config.mqtt, &config.device.id)
+    }
+
+    fn command(bytes: usize, response_topic: Option<&str>) -> Publish {
+        let properties = PublishProperties {
+            response_topic: response_topic.map(str::to_owned),
+            ..<_>::default()
+        };
+        let topic = topics().command;
+        Publish::new(topic, QoS::AtLeastOnce, vec![b' '; bytes], Some(properties))
+    }
+
+    #[test]
+    fn answers_go_below_the_own_topic_alone() {
+        let of_length = |length| format!("{:a<length$}", "doorward/door/answer/");
+        for (topic, own) in [
+            ("doorward/door/answer/me", true),
+            ("doorward/door/answer/a/b", true),
+            (&of_length(TOPIC), true),
+            (&of_length(TOPIC + 1), false),
+            ("doorward/door/answer", false),
+            ("doorward/door/answer/", false),
+            ("doorward/door/answers/me", false),
+            ("doorward/door/event", false),
+            ("doorward/other/answer/me", false),
+            ("", false),
+            // The broker would end the connection.
+            ("doorward/door/answer/+", false),
+            ("doorward/door/answer/#", false),
+            ("doorward/door/answer/\0", false),
+        ] {
+            let reply = reply(&topics(), &command(1, Some(topic)));
+            let found = reply.as_ref().map(|reply| reply.topic.as_str());
+            assert_eq!(found, own.then_some(topic));
+        }
+        assert!(reply(&topics(), &command(1, None)).is_none());
+    }
+
+    #[test]
+    fn what_waits_is_bounded_in_bytes_and_in_number() {
+        let (mut link, mut desk) = command_link(0);
+        let intake = link.intake(&topics());
+        let take = |bytes, count| (0..count).for_each(|_| intake.take(&command(bytes, None)));
+        let mut taken = || std::iter::from_fn(|| desk.received.try_recv().ok()).count();
+        take(6 << 20, 5);
+        assert_eq!(taken(), 2, "of 16 MiB");
+        take(6 << 20, 5);
+        assert_eq!(taken(), 2, "there is room again");
+        take(1, 2 * WAITING);
+        assert_eq!(taken(), WAITING);
+    }
+
+    #[test]
+    fn answers_that_found_no_connection_are_dropped() {
+        let (mut link, desk) = command_link(0);
+        let reply = reply(&topics(), &command(1, Some("doorward/door/answer/me"))).unwrap();
+        let payload = b"{}".to_vec();
+        desk.answers.send(Reported { reply, payload }).unwrap();
+        link.intake(&topics());
+        assert!(link.answers.try_recv().is_err());
+    }
 
     #[test]
     fn an_answer_that_is_too_large_gives_way_to_one_that_says_so() {

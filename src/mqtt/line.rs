@@ -82,3 +82,33 @@ impl AsyncWrite for Line {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Read as _};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_line_is_cut_unless_the_goodbye_was_said() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()
+            .unwrap();
+        let broker = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = broker.local_addr().unwrap().to_string();
+        for (said, expected) in [(false, Err(ErrorKind::ConnectionReset)), (true, Ok(0))] {
+            let goodbye = Goodbye::default();
+            let connecting = connect(host.clone(), NetworkOptions::new(), goodbye.clone());
+            let line = runtime.block_on(connecting).unwrap();
+            let (mut peer, _) = broker.accept().unwrap();
+            if said {
+                goodbye.note(&Event::Outgoing(Outgoing::Disconnect));
+            }
+            runtime.block_on(async { drop(line) });
+            let end = peer.read(&mut [0]).map_err(|error| error.kind());
+            assert_eq!(end, expected, "goodbye {said}");
+        }
+    }
+}

@@ -191,6 +191,20 @@ mod tests {
         assert_eq!(link(0, 1, json), link(0, 1, json));
         assert_ne!(link(1, 1, json), link(0, 1, json));
         assert_ne!(link(0, 2, json), link(0, 1, json));
+        let line = |event_id, ts, clock_synced| {
+            let line = Line {
+                seq: 1,
+                event_id,
+                ts,
+                clock_synced,
+                json: "{}",
+            };
+            chain().link(&[0; 32], &line)
+        };
+        assert_eq!(line("E", 7, true), link(0, 1, "{}"));
+        for other in [line("F", 7, true), line("E", 8, true), line("E", 7, false)] {
+            assert_ne!(other, link(0, 1, "{}"));
+        }
         assert_ne!(link(0, 1, &json.replace("Ada", "Eve")), link(0, 1, json));
         assert_ne!(
             link(0, 1, &json.replace("recognised", "forced")),

@@ -93,5 +93,6 @@ mod tests {
         assert_eq!(take(1, 5, 0), Seen::Forgotten);
         assert_eq!(take(3, 15, 0), Seen::Before);
         assert_eq!(take(4, 6, 1), Seen::Never);
+        assert_eq!(take(1, 5, 0), Seen::Forgotten, "for good");
     }
 }

@@ -138,7 +138,7 @@ fn words(answers: &[Answer]) -> Vec<String> {
 }
 
 /// Plays frames, ten a second from `start` on. `!` before a frame is the decision that ada is
-/// there, `?` that somebody is like ada but not enough so, `c` a claim to be ada for a second, `_`
+/// there, `+` that bela is, `?` that somebody is like ada but not enough so, `c` a claim to be ada for a second, `_`
 /// a second without a frame.
 fn play(admission: &mut Admission, frames: &str, start: u64) -> Vec<String> {
     let mut now = Duration::from_secs(start);
@@ -147,6 +147,10 @@ fn play(admission: &mut Admission, frames: &str, start: u64) -> Vec<String> {
         let answers = match frame {
             '!' => {
                 decisions.push(decision(Outcome::Match, Some("ada")));
+                continue;
+            }
+            '+' => {
+                decisions.push(decision(Outcome::Match, Some("bela")));
                 continue;
             }
             '?' => admission.observe(&[], &[decision(Outcome::NoMatch, None)], now, None),
@@ -173,7 +177,7 @@ fn evidence_and_what_is_answered() {
     let card = || rule(FaceAndClaim, Off, false);
     let live = || rule(Face, Required, false);
     let turn = || rule(Face, Required, true);
-    let cases: [(Rule, &str, &[&str]); 30] = [
+    let cases: [(Rule, &str, &[&str]); 34] = [
         (plain(), "A!AAAA", &["grant ada"]),
         (plain(), "AAAA", &[]),
         (plain(), "......", &[]),
@@ -187,6 +191,7 @@ fn evidence_and_what_is_answered() {
         (card(), "c__", &["no_picture ada"]),
         // Somebody else stands there when the card comes.
         (card(), "!AAc..__", &["claim_not_matched ada"]),
+        (card(), "!AAc__", &["claim_not_matched ada"]),
         (card(), "!AAc..A", &["grant ada"]),
         (card(), "!AAcww__", &["claim_not_matched ada"]),
         (card(), "cww__", &["claim_not_matched ada"]),
@@ -215,6 +220,16 @@ fn evidence_and_what_is_answered() {
         (turn(), "!bbbla", &["turn_left", "presentation_attack ada"]),
         // The holder's own face says nothing about the picture.
         (live(), "!A.A..__", &["liveness_unknown ada"]),
+        // Whoever is taken for somebody else meanwhile has tried to be both.
+        (
+            live(),
+            "!AA+B__",
+            &["liveness_unknown ada", "liveness_unknown bela"],
+        ),
+        // Whoever has gone is not waited for.
+        (card(), "!AA_", &["claim_missing ada"]),
+        // Looking ahead, a face has to be as like as ever.
+        (rule(Face, Off, true), "!Avvv__", &["challenge_lost ada"]),
     ];
     for (rule, frames, expected) in cases {
         assert_eq!(play(&mut admission(rule), frames, 0), expected, "{frames}");
@@ -321,6 +336,90 @@ fn refusals_slow_down_and_block() {
         "a block is not made longer"
     );
     assert_eq!(play(&mut door, "!A__", 301), ["grant ada"]);
+}
+
+#[test]
+fn a_card_alone_waits_and_is_forgiven_as_a_face() {
+    let door = || admission(rule(Factor::FaceOrClaim, Policy::Required, false));
+    let (attack, refused) = ("!AAaa___", "presentation_attack ada");
+    let mut blocked = door();
+    for start in [10, 20, 30] {
+        play(&mut blocked, attack, start);
+    }
+    assert_eq!(play(&mut blocked, "c", 40), ["rate_limited ada"]);
+    assert_eq!(play(&mut blocked, "c", 340), ["grant ada"]);
+
+    let mut forgiven = door();
+    assert_eq!(play(&mut forgiven, attack, 10), [refused]);
+    assert_eq!(play(&mut forgiven, "c", 20), ["grant ada"]);
+    assert_eq!(
+        play(&mut forgiven, attack, 30),
+        [refused],
+        "the first again"
+    );
+}
+
+#[test]
+fn old_refusals_do_not_count_and_a_reload_changes_what_is_too_much() {
+    let mut door = admission(rule(Factor::Face, Policy::Required, false));
+    let (attack, refused) = ("!AAaa___", "presentation_attack ada");
+    assert_eq!(play(&mut door, attack, 10), [refused]);
+    assert_eq!(
+        play(&mut door, attack, 2000),
+        [refused],
+        "half an hour later"
+    );
+    let lenient = LockoutRules {
+        slow_after: 100,
+        block_after: 100,
+        ..LOCKOUT
+    };
+    let rules = door.rules.clone();
+    door.follow(rules, lenient, Box::new(Vec::new));
+    for start in [2010, 2020, 2030] {
+        assert_eq!(play(&mut door, attack, start), [refused]);
+    }
+}
+
+#[test]
+fn nobody_is_locked_out_for_want_of_a_clock() {
+    let limited = Rule {
+        valid_until: Some("2026-03-01".parse().unwrap()),
+        ..rule(Factor::Face, Policy::Off, false)
+    };
+    let mut door = admission(limited);
+    for start in [10, 20, 30, 40] {
+        assert_eq!(play(&mut door, "!A__", start), ["clock_unsynchronised ada"]);
+    }
+}
+
+#[test]
+fn whom_the_pipeline_has_to_compare_with() {
+    fn turning(door: &Admission) -> Vec<(TrackId, &str)> {
+        door.turning().collect()
+    }
+    let mut door = admission(rule(Factor::Face, Policy::Off, true));
+    play(&mut door, "!AA", 0);
+    assert_eq!(turning(&door), [(TrackId(1), "ada")]);
+    assert_eq!(play(&mut door, "B", 0), ["challenge_another_person ada"]);
+    assert_eq!(turning(&door), [], "it is over");
+
+    let mut door = admission(rule(Factor::FaceAndClaim, Policy::Off, false));
+    play(&mut door, "cA", 0);
+    assert!(door.claimed().eq([(Some(TrackId(1)), "ada")]));
+    assert_eq!(play(&mut door, "A", 0), ["grant ada"]);
+    assert_eq!(door.claimed().count(), 0);
+}
+
+#[test]
+fn a_turned_face_has_to_be_as_like_as_its_templates_allow() {
+    let mut rules = admission_by(Vec::new()).rules;
+    assert_eq!(rules.hold_similarity, [0.3]);
+    rules.hold_similarity = vec![0.3, 0.35, 0.4];
+    let holds = [1, 2, 3, 9].map(|templates| rules.hold(templates));
+    assert_eq!(holds, [0.3, 0.35, 0.4, 0.4]);
+    rules.hold_similarity.clear();
+    assert!(rules.hold(1).is_infinite(), "nobody turns");
 }
 
 #[test]

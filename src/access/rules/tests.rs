@@ -74,7 +74,31 @@ fn subjects_days_and_dates() {
         },
         ..week.clone()
     };
-    let rules = [ada, week, night];
+    let days = Rule {
+        name: "days".to_owned(),
+        subjects: vec!["emil".to_owned()],
+        schedule: Schedule {
+            days: week.schedule.days.clone(),
+            ..Schedule::default()
+        },
+        ..rule()
+    };
+    let hours = Rule {
+        name: "hours".to_owned(),
+        subjects: vec!["fay".to_owned()],
+        schedule: Schedule {
+            hours: week.schedule.hours.clone(),
+            ..Schedule::default()
+        },
+        ..rule()
+    };
+    let until = Rule {
+        name: "until".to_owned(),
+        subjects: vec!["gus".to_owned()],
+        valid_until: week.valid_until,
+        ..rule()
+    };
+    let rules = [ada, week, night, days, hours, until];
     for (subject, now, expected) in [
         ("ada", None, "ada"),
         ("cleo", None, "no_rule"),
@@ -93,6 +117,16 @@ fn subjects_days_and_dates() {
         ("dora", Some("2026-03-21T01:00Z"), "night"),
         ("dora", Some("2026-03-21T12:00Z"), "no_longer_valid"),
         ("dora", Some("2026-03-21T22:00Z"), "no_longer_valid"),
+        // Each limit of a rule holds without the others.
+        ("emil", None, "clock_unsynchronised"),
+        ("emil", Some("2026-03-06T12:00Z"), "days"),
+        ("emil", Some("2026-03-07T12:00Z"), "out_of_hours"),
+        ("fay", None, "clock_unsynchronised"),
+        ("fay", Some("2026-03-07T12:00Z"), "hours"),
+        ("fay", Some("2026-03-07T20:00Z"), "out_of_hours"),
+        ("gus", None, "clock_unsynchronised"),
+        ("gus", Some("2026-03-20T12:00Z"), "until"),
+        ("gus", Some("2026-03-21T12:00Z"), "no_longer_valid"),
     ] {
         let now = now.map(zoned);
         assert_eq!(

@@ -102,7 +102,12 @@ fn a_command_is_good_for_its_time() {
         let backwards = request(&action).sign_until(&key(), at(-1.0));
         check(&backwards, &moment(-0.5), Err("malformed"));
     }
-    assert_eq!(Action::Open.longest_life(), SignedDuration::from_secs(5));
+    for action in all() {
+        // What lets somebody in, or may lead to it, is good for a moment.
+        let short = matches!(action.word(), "open" | "release" | "claim");
+        let expected = SignedDuration::from_secs(if short { 5 } else { 60 });
+        assert_eq!(action.longest_life(), expected, "{}", action.word());
+    }
 }
 
 #[test]
@@ -271,4 +276,33 @@ fn what_was_answered_with_a_challenge_is_not_obeyed_by_its_time() {
         assert_eq!(say(&other, no_clock), Err(Refusal::ChallengeNeeded));
     }
     assert_eq!(say(&payload, moment(3.0)), Err(Refusal::Replayed));
+}
+
+#[test]
+fn of_what_was_answered_with_a_challenge_the_newest_is_remembered() {
+    let no_clock = Moment {
+        now: None,
+        ..moment(0.0)
+    };
+    let mut judge = judge();
+    let mut say = |number: usize, moment| {
+        let mut nonce = [0; 16];
+        nonce[..8].copy_from_slice(&number.to_le_bytes());
+        let request = Request {
+            nonce,
+            ..request(&Action::Hold)
+        };
+        let payload = request.sign(&key()).unwrap();
+        judge
+            .judge(&payload, false, &moment)
+            .err()
+            .map(|r| r.reason)
+    };
+    for number in 0..=CHALLENGED {
+        assert_eq!(say(number, no_clock), Some(Refusal::ChallengeNeeded));
+    }
+    for number in 1..=CHALLENGED {
+        assert_eq!(say(number, moment(3.0)), Some(Refusal::Replayed));
+    }
+    assert_eq!(say(0, moment(3.0)), None, "had to give way");
 }
