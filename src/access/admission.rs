@@ -238,7 +238,8 @@ impl Admission {
     /// end: whoever stays locks nobody out. And a door that is blocked anyway stays so no longer for whoever
     /// walks past.
     fn over(&mut self, decision: &Decision, now: Duration) {
-        if decision.outcome == Outcome::NoMatch && !self.lockout.limits(DOOR, now) {
+        let counts = decision.outcome == Outcome::NoMatch && self.is_on();
+        if counts && !self.lockout.limits(DOOR, now) {
             self.refuse(None, now);
         }
     }

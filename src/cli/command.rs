@@ -18,7 +18,7 @@ use crate::config::DeviceId;
 use crate::image::photo_bytes;
 use crate::mqtt::Asker;
 
-/// How long an answer may take, and how long where the device waits for its camera.
+/// How long an answer may take, and how long where the device waits for its camera, or for who does.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LONG_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -163,7 +163,7 @@ async fn ask_once(
         challenge,
     };
     let patience = match action {
-        Action::Enroll { .. } => LONG_PATIENCE,
+        Action::Enroll { .. } | Action::Rename { .. } => LONG_PATIENCE,
         _ => PATIENCE,
     };
     let answer = asker.ask(request.sign(key)?, patience).await?;

@@ -74,7 +74,7 @@ impl DoorRefusal {
     }
 }
 
-/// The handle on the door. All its methods are short: a write to the store at most.
+/// The handle on the door. All its methods are short: a write to the store, and a word from the keeper.
 #[derive(Clone)]
 pub(super) struct DoorControl {
     shared: Arc<Shared>,
@@ -93,6 +93,9 @@ impl DoorControl {
         }
         if self.is_held() {
             return Err(DoorRefusal::Held);
+        }
+        if self.stopped.load(Ordering::SeqCst) {
+            return Err(DoorRefusal::Stopping);
         }
         let asked = Instant::now();
         log::info!("door: {by} opens it");

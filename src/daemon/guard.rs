@@ -134,6 +134,12 @@ impl Guard {
         }
     }
 
+    /// At the end: what is not stored yet is tried once more.
+    pub(super) fn finish(&mut self) {
+        self.failed = None;
+        self.remember();
+    }
+
     /// Stores the refusals that are not, if need be again.
     fn remember(&mut self) {
         let changes = self.admission.unstored();

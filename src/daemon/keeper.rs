@@ -63,12 +63,9 @@ impl Keeper {
             } else {
                 wait
             };
+            let mut answer = None;
             match orders.recv_timeout(wait) {
-                Ok(Order::Open(decided, asker)) => {
-                    let outcome = self.grant(decided);
-                    // Whoever asked may have gone.
-                    asker.map(|asker| asker.try_send(outcome));
-                }
+                Ok(Order::Open(decided, asker)) => answer = asker.zip(Some(self.grant(decided))),
                 Ok(Order::Hold(held)) => self.latch.hold(held, self.now()),
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -76,6 +73,10 @@ impl Keeper {
             let now = self.now();
             let open = self.latch.is_open(now);
             self.set(open)?;
+            if let Some((asker, outcome)) = answer {
+                // Whoever asked may have gone.
+                let _ = asker.try_send(outcome);
+            }
             self.look_at_contact(now)?;
             self.show();
         }

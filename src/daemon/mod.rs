@@ -200,6 +200,14 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
             .map(|running| (setup.config.mqtt.address(), running.connected.clone())),
         timeout: setup.camera_request().timeout,
     };
+    let (heard, first) = oneshot::channel();
+    let (is_shut, shutting) = oneshot::channel();
+    let (listens, listening) = oneshot::channel();
+    spawn("signals", &ended, || {
+        signals::watch(listens, heard, shutting)
+    })?;
+    // Nobody is told that the daemon is ready before it can be told to end.
+    listening.await.context("signals cannot be heard")?;
     let tending = tokio::spawn(service.tend());
     let reloading = tokio::spawn(reload::on_hangup(hangup, load, Arc::clone(&shared)));
     tokio::task::spawn_blocking({
@@ -207,13 +215,9 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
         move || wipe(&shared)
     });
     let connected = publisher.as_ref().map(|running| running.connected.clone());
-    let (heard, first) = oneshot::channel();
-    let (is_shut, shutting) = oneshot::channel();
-    spawn("signals", &ended, || signals::watch(heard, shutting))?;
     let end = wait_for_end(first, &ended, connected).await;
     let shut = door.stop();
     let _ = is_shut.send(());
-    let end = end?;
     if let End::Told(signal) = end {
         log::info!("stopping on {signal}");
     }
@@ -274,12 +278,12 @@ async fn wait_for_end(
     first: oneshot::Receiver<&'static str>,
     ended: &Notify,
     connected: Option<watch::Receiver<bool>>,
-) -> Result<End> {
+) -> End {
     tokio::select! {
         biased;
-        signal = first => Ok(End::Told(signal.context("signals cannot be heard")?)),
-        () = ended.notified() => Ok(End::Finished),
-        () = gone(connected) => Ok(End::Finished),
+        signal = first => signal.map_or(End::Finished, End::Told),
+        () = ended.notified() => End::Finished,
+        () = gone(connected) => End::Finished,
     }
 }
 

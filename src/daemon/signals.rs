@@ -6,12 +6,13 @@ use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// Tells `first` the name of the first signal. A second one, or any when `first` is not listened to
+/// Tells `listens` when no signal is missed any more, and `first` the name of the first signal. A second one, or any when `first` is not listened to
 /// any more, ends the program as soon as `shut` has said that the door is.
 ///
 /// # Errors
 /// No signals can be heard, or the daemon has failed before the door was told to shut.
 pub(super) fn watch(
+    listens: oneshot::Sender<()>,
     first: oneshot::Sender<&'static str>,
     shut: oneshot::Receiver<()>,
 ) -> Result<()> {
@@ -21,6 +22,8 @@ pub(super) fn watch(
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        // The daemon may have failed meanwhile.
+        let _ = listens.send(());
         let mut next = async || {
             tokio::select! {
                 _ = terminate.recv() => "SIGTERM",

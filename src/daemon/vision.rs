@@ -142,6 +142,7 @@ impl Vision {
             timings: self.timings,
             ..Step::default()
         });
+        self.guard.finish();
         Ok(())
     }
 

@@ -21,7 +21,7 @@ pub struct DeviceState {
     pub gallery_size: u32,
     /// Subjects whose templates another embedder has made, so that they are not recognised.
     pub enrol_again: u32,
-    /// Frames that the pipeline takes per second; above 0 while any come.
+    /// Frames that the pipeline takes per second; above 0 while one comes in ten seconds.
     pub frames_per_second: f32,
     /// Frames that were too many for the pipeline since the start.
     pub frames_dropped: u64,
