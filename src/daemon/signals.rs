@@ -6,8 +6,9 @@ use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// Tells `listens` when no signal is missed any more, and `first` the name of the first signal. A second one, or any when `first` is not listened to
-/// any more, ends the program as soon as `shut` has said that the door is.
+/// Tells `listens` when no signal is missed any more, and `first` the name of the first signal. A second
+/// one, or any when `first` is not listened to any more, ends the program as soon as `shut` has said that
+/// the door is.
 ///
 /// # Errors
 /// No signals can be heard, or the daemon has failed before the door was told to shut.
