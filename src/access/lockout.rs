@@ -69,18 +69,13 @@ impl Lockout {
     /// Goes on from what was remembered over a restart. As nobody knows how long that took, waits
     /// begin anew: a restart never shortens one.
     pub fn new(rules: LockoutRules, remembered: Vec<(String, Refusals)>, now: Duration) -> Self {
-        let entries = remembered.into_iter().map(|(key, refusals)| {
-            let entry = Entry {
-                refusals,
-                since: now,
-            };
-            (key, entry)
-        });
-        Self {
+        let mut lockout = Self {
             rules,
-            entries: entries.collect(),
+            entries: BTreeMap::new(),
             changed: BTreeSet::new(),
-        }
+        };
+        lockout.recall(remembered, now);
+        lockout
     }
 
     /// After people were renamed or removed: who is not remembered any more is forgotten, and who is

@@ -4,8 +4,10 @@
 
 use std::time::Duration;
 
-use super::v4l2::BUFFERS;
 use crate::image::PixelFormat;
+
+/// Buffers that the driver fills in turn: one is being copied, the others bridge a busy moment.
+pub(super) const BUFFERS: u32 = 4;
 
 /// A driver's monotonic clock may run this far away from the arrival of the buffers before it is
 /// no longer believed; behind it, for as long as buffers may have waited.

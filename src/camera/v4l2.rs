@@ -14,14 +14,11 @@ use v4l::video::Capture;
 use v4l::video::capture::Parameters;
 use v4l::{Device, Format, FourCC, Fraction};
 
-use crate::camera::buffer::{Granted, Inspector, Report};
+use crate::camera::buffer::{BUFFERS, Granted, Inspector, Report};
 use crate::camera::mode::{self, ChosenMode, PREFERRED_SIZE, Wish};
 use crate::camera::probe::{enumerate, from_fraction, guarded, open_capture};
 use crate::camera::{CameraError, FrameSource, Interval, OfferedMode, caught};
 use crate::image::{Frame, PixelFormat};
-
-/// Buffers that the driver fills in turn: one is being copied, the others bridge a busy moment.
-pub(super) const BUFFERS: u32 = 4;
 
 /// Which camera to open and how. What is `None` is chosen from what the camera offers.
 #[derive(Clone, Debug)]

@@ -2,9 +2,9 @@
 //!
 //! Five threads: `capture` drains the source into a one-place slot, `vision` takes the newest
 //! frame through the pipeline, stores what was decided and lets people in, `door` moves the
-//! strike, `signals` waits for them, and the main thread runs MQTT. `door` needs a sixth,
-//! `door-events`, to store what it did. Where commands are taken, `commands` judges and obeys them, and `worker` does
-//! what takes long of it. Only this room knows all edges.
+//! strike, `signals` hears when to end, and the main thread runs MQTT. `door` needs a sixth,
+//! `door-events`, to store what it did. Where commands are taken, `commands` judges and obeys
+//! them, and `worker` does what takes long of it. Only this room knows all edges.
 
 mod commands;
 mod door;
