@@ -54,7 +54,8 @@ pub fn available(programs: &[&str]) -> bool {
 /// A port that nobody listens at, and that no other test of this program was given.
 ///
 /// It lies below those that Linux gives to connections: with one of these a connection to a broker that
-/// is away can come to be one to itself.
+/// is away can come to be one to itself. It is asked for and not listened at: a program that another test
+/// starts at that moment would hold the listener for a while, and the broker's own could not be had.
 pub fn free_port() -> u16 {
     const FIRST: u32 = 20_000;
     const COUNT: u32 = 12_000;
@@ -64,7 +65,7 @@ pub fn free_port() -> u16 {
         let apart = std::process::id().wrapping_mul(101); // programs at the same time begin elsewhere
         let port = FIRST + apart.wrapping_add(given) % COUNT;
         let port = u16::try_from(port).unwrap();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if TcpStream::connect(("127.0.0.1", port)).is_err() {
             return port;
         }
     }
@@ -85,7 +86,7 @@ impl Broker {
     /// `settings` are lines of mosquitto.conf below the listener; `folder` takes the file.
     pub fn start(port: u16, settings: &str, folder: &Path) -> Self {
         let path: PathBuf = folder.join(format!("mosquitto-{port}.conf"));
-        let text = format!("user root\nlistener {port} 127.0.0.1\n{settings}\n");
+        let text = format!("user root\nlog_dest stderr\nlistener {port} 127.0.0.1\n{settings}\n");
         std::fs::write(&path, text).unwrap();
         let log = folder.join(format!("mosquitto-{port}.out"));
         let mut child = command("mosquitto")
@@ -95,13 +96,13 @@ impl Broker {
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        wait_for("the broker listens", || {
-            // Somebody else may listen there.
+        // Who answers at the port may be somebody else, so it is the broker that is asked.
+        wait_for("the broker runs", || {
+            let said = std::fs::read_to_string(&log).unwrap();
             if let Some(status) = child.try_wait().unwrap() {
-                let said = std::fs::read_to_string(&log).unwrap();
                 panic!("the broker at port {port} ended with {status}: {said}");
             }
-            TcpStream::connect(("127.0.0.1", port)).is_ok()
+            said.contains(" running")
         });
         Self { child, port }
     }
