@@ -5,6 +5,7 @@ import onnx
 import pytest
 import torch
 
+from doorward_models import checkpoint
 from doorward_models.detector import backgrounds, export, grid, quantise, restore, shards, train
 from doorward_models.detector.loss import loss
 from doorward_models.detector.model_file import Detector
@@ -141,12 +142,29 @@ def test_fewer_scenes_than_a_batch_are_counted(tmp_path):
         shards.complete(tmp_path, 96, least=5)
 
 
-def test_a_finished_training_is_left_alone(tmp_path):
+class Endless(torch.utils.data.IterableDataset):
+    """Batches of two random images, others from each `seed`."""
+
+    seed = 0
+
+    def __iter__(self):
+        generator = torch.Generator().manual_seed(self.seed)
+        while True:
+            yield (torch.rand(2, 3, 32, 32, generator=generator) * 255,)
+
+
+def test_a_training_goes_on_from_its_checkpoint_and_a_finished_one_is_left_alone(tmp_path):
     torch.manual_seed(0)
-    network = Network(8, 8, 16)
-    state = {"network": network.state_dict(), "ema": network.state_dict(), "step": 5,
-             "optimiser": torch.optim.AdamW(network.parameters()).state_dict()}
-    torch.save(state, tmp_path / "checkpoint.pt")
-    before = (tmp_path / "checkpoint.pt").stat().st_mtime_ns
-    train.loop(network, None, None, tmp_path / "checkpoint.pt", steps=5, peak=0.1)
-    assert (tmp_path / "checkpoint.pt").stat().st_mtime_ns == before
+    network, path, batches = Network(8, 8, 16), tmp_path / "checkpoint.pt", Endless()
+    parts = lambda images: {"all": network(images).square().mean()}
+    train.loop(network, batches, parts, path, steps=2, peak=0.1, made="first")
+    assert batches.seed == 0
+    begun = [p.detach().clone() for p in network.parameters()]
+    train.loop(network, batches, parts, path, steps=3, peak=0.1, made="second")
+    assert batches.seed == 2 and checkpoint.made(path) == ["first", "second"]
+    assert any(not torch.equal(p, q) for p, q in zip(begun, network.parameters()))
+    averaged = torch.load(path, weights_only=True)["parts"]["average"]
+    assert any(not torch.equal(averaged[k], v) for k, v in network.state_dict().items())
+    before = path.stat().st_mtime_ns
+    train.loop(network, None, None, path, steps=3, peak=0.1)
+    assert path.stat().st_mtime_ns == before

@@ -7,7 +7,8 @@ import onnx
 import pytest
 import torch
 
-from doorward_models import export, manifest, teacher
+from doorward_models import checkpoint, export, manifest, teacher
+from doorward_models.checkpoint import Chances
 from doorward_models.liveness import data, measures, network, recapture, train
 from doorward_models.liveness.__main__ import folder, section, table
 
@@ -61,7 +62,7 @@ def test_the_set_left_out_is_never_trained_on():
 def test_what_is_wanted_lies_between_label_and_answer_but_for_imitations():
     faces, s = made_up(), train.Settings(batch=16, imitated=0.5, taught=0.5)
     of = train.groups(faces, np.arange(40))
-    images, wanted = train.batch(faces, of, s, 1.0, np.random.default_rng(0), torch.Generator().manual_seed(0))
+    images, wanted = train.batch(faces, of, s, 1.0, Chances(0))
     assert len(images) == len(wanted) == 32
     odds = torch.sigmoid(torch.tensor([-1.0, 1.0]))  # of answers two below and two above the threshold
     real, imitated, presented, further = wanted.split([8, 4, 4, 16])
@@ -82,7 +83,7 @@ def test_a_finished_training_is_loaded_and_exports_the_same_function(tmp_path):
     s = train.Settings(steps=2, batch=8, made="a command")
     trained = train.train(faces, np.arange(40), s, tmp_path / "all.pt")
     again = train.train(faces, np.arange(40), s, tmp_path / "all.pt")
-    assert train.made(tmp_path / "all.pt") == ["a command"]
+    assert checkpoint.made(tmp_path / "all.pt") == ["a command"]
     expected = train.scores(trained, faces.images[:4])
     assert np.allclose(train.scores(again, faces.images[:4]), expected)
     export.save(network.fold(trained), 1, tmp_path / "f32.onnx", {})

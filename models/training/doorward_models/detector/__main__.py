@@ -23,11 +23,13 @@ def compose(args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Train the student, continuing from its checkpoint."""
-    from .. import precision
+    from .. import manifest, precision
     from .train import train
 
+    made = manifest.made(f"doorward_models.detector train --batch {args.batch} --steps {args.steps} "
+                         f"--rate {args.rate} --marks {args.marks}")
     train(args.runs / "detector", args.size, args.steps, args.batch, args.rate, args.threads, args.start,
-          args.marks, args.device or precision.best_device(), args.loaders)
+          args.marks, args.device or precision.best_device(), args.loaders, made)
 
 
 def export(args: argparse.Namespace) -> None:

@@ -105,5 +105,5 @@ def build(network: Network) -> onnx.ModelProto:
 def load(checkpoint: Path) -> Network:
     """The network with the averaged weights of a checkpoint."""
     network = Network()
-    network.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu")["ema"])
+    network.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu")["parts"]["average"])
     return network.eval()

@@ -1,9 +1,9 @@
 """Training the student on labelled shards, resumable from its checkpoint.
 
-Owns the order of the batches, the learning rate and the averaged weights (`ema`) that exports use.
+Owns the order of the batches, the learning rate and the averaged weights that exports use.
 """
 
-import time
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,17 +11,16 @@ import numpy as np
 import torch
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
-from tqdm import tqdm
 
 from .. import precision
-from ..whole import whole
+from ..checkpoint import Checkpoint
 from . import grid, restore
 from .degrade import degrade
 from .loss import MARKS, loss
 from .network import Network, cost
 from .shards import Shard, complete
 
-EMA = 0.998
+AVERAGE = 0.998  # how much of the averaged weights a step leaves
 
 
 def mirror(image: np.ndarray, target: np.ndarray, owner: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -40,7 +39,7 @@ def mirror(image: np.ndarray, target: np.ndarray, owner: np.ndarray, faces: np.n
 
 
 class Batches(IterableDataset):
-    """Endless batches: images uint8 [B, 3, S, S], target, owner, faces; seeded, so a resumed run goes on afresh."""
+    """Endless batches: images uint8 [B, 3, S, S], target, owner, faces; a run that goes on sees others than before."""
 
     def __init__(self, shards: list[Path], batch: int):
         self.paths, self.batch, self.seed = shards, batch, 0
@@ -90,38 +89,28 @@ def loop(
     network: Network,
     batches: IterableDataset,
     parts: Callable[..., dict[str, torch.Tensor]],
-    checkpoint: Path,
+    path: Path,
     steps: int,
     peak: float,
     loaders: int = 1,
+    made: str = "",
 ) -> None:
     """Trains `network`, on its device, until `steps` on the loss `parts(*batch)`.
 
-    Continues `checkpoint` if it is there. `loaders` processes make the batches.
+    Goes on from the checkpoint at `path` if it is there. `loaders` processes make the batches.
     """
     network.to(memory_format=torch.channels_last).train()
     device = next(network.parameters()).device
-    parameters = list(network.parameters())
+    parameters, average = list(network.parameters()), copy.deepcopy(network)
     optimiser = torch.optim.AdamW(parameters, lr=peak, weight_decay=1e-4)
-    step, ema = 0, {k: v.clone() for k, v in network.state_dict().items()}
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True, map_location=device)
-        network.load_state_dict(state["network"])
-        optimiser.load_state_dict(state["optimiser"])
-        step, ema = state["step"], state["ema"]
-    if step >= steps:
+    checkpoint = Checkpoint(path, made, device, network=network, average=average, optimiser=optimiser)
+    if checkpoint.step >= steps:
         return
-
-    def save() -> None:
-        state = {"network": network.state_dict(), "optimiser": optimiser.state_dict(), "ema": ema, "step": step}
-        with whole(checkpoint) as path:
-            torch.save(state, path)
-
-    batches.seed = step
-    recent, saved = {}, time.monotonic()
-    bar = tqdm(total=steps, initial=step, desc=checkpoint.stem, mininterval=20)
-    floating = [k for k, v in ema.items() if v.is_floating_point()]
-    for batch in DataLoader(batches, batch_size=None, num_workers=loaders, prefetch_factor=4):
+    batches.seed = checkpoint.step
+    kept, new = ([v for v in net.state_dict().values() if v.is_floating_point()] for net in (average, network))
+    recent = {}
+    loader = DataLoader(batches, batch_size=None, num_workers=loaders, prefetch_factor=4)
+    for step, batch in zip(checkpoint.steps(steps), loader):
         for group in optimiser.param_groups:
             group["lr"] = rate(step, steps, peak)
         losses = parts(*(field.to(device) for field in batch))
@@ -129,19 +118,10 @@ def loop(
         sum(losses.values()).backward()
         torch.nn.utils.clip_grad_norm_(parameters, 5.0)
         optimiser.step()
-        step += 1
-        now = network.state_dict()
-        get_ema_multi_avg_fn(min(EMA, step / (step + 10)))([ema[k] for k in floating], [now[k] for k in floating], None)
+        get_ema_multi_avg_fn(min(AVERAGE, (step + 1) / (step + 11)))(kept, new, None)
         recent = {k: recent[k].lerp(v.detach(), 0.02) if recent else v.detach() for k, v in losses.items()}
-        bar.update()
         if step % 20 == 0:
-            bar.set_postfix({k: f"{v.item():.3f}" for k, v in recent.items()}, refresh=False)
-        if time.monotonic() - saved > 60 or step >= steps:
-            save()
-            saved = time.monotonic()
-        if step >= steps:
-            break
-    bar.close()
+            checkpoint.tell(recent)
 
 
 def pixels(images: torch.Tensor) -> torch.Tensor:
@@ -156,12 +136,12 @@ def begin(start: Path | None, shards: list[Path]) -> Network:
         images = np.array(Shard(shards[0]).images[:64]).transpose(0, 3, 1, 2)
         restore.load_into(network, start, torch.from_numpy(images).float())
     elif start:
-        network.load_state_dict(torch.load(start, weights_only=True, map_location="cpu")["ema"])
+        network.load_state_dict(torch.load(start, weights_only=True, map_location="cpu")["parts"]["average"])
     return network
 
 
 def train(runs: Path, size: int, steps: int, batch: int, peak: float, threads: int, start: Path | None,
-          marks: float = MARKS, device: str = "cpu", loaders: int = 1) -> None:
+          marks: float = MARKS, device: str = "cpu", loaders: int = 1, made: str = "") -> None:
     """Trains the whole network on labels until `steps`, from `start`; `marks` weighs the landmarks."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -182,4 +162,4 @@ def train(runs: Path, size: int, steps: int, batch: int, peak: float, threads: i
         return loss(raw, cells, *labels, marks)
 
     batches = Batches(shards, batch)
-    loop(network, batches, parts, checkpoint, steps, peak, loaders)
+    loop(network, batches, parts, checkpoint, steps, peak, loaders, made)

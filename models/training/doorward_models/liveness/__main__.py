@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import torch
 
-from .. import export, manifest, quantise, teacher, zips
+from .. import checkpoint, export, manifest, precision, quantise, teacher, zips
 from ..whole import whole
 from . import data, measures, train
 from .network import fold
@@ -110,7 +110,7 @@ def release(a):
     point, _ = measures.equal_error(judged, faces.real)
     words = {
         "licence": LICENCE, "data": DATA,
-        "training": manifest.training(train.made(folder(a) / "all.pt"), "doorward_models.liveness release"),
+        "training": manifest.training(checkpoint.made(folder(a) / "all.pt"), "doorward_models.liveness release"),
         "accuracy": in_words(faces, judged, point, len(data.collections(a.shared)[1])),
     }
     text = section(a.name, int8, point, *measures.rates(judged, faces.real, point), words)
@@ -142,7 +142,7 @@ def section(name: str, model: Path, threshold: float, apcer: float, bpcer: float
 
 def settings(a) -> train.Settings:
     made = manifest.made(f"doorward_models.liveness --steps {a.steps} {a.function.__name__}")
-    return train.Settings(steps=a.steps, made=made)
+    return train.Settings(steps=a.steps, device=a.device, made=made)
 
 
 def folder(a) -> Path:
@@ -158,6 +158,7 @@ def main() -> None:
     p.add_argument("--models", type=Path, default=TRAINING.parent, help="where shipped models lie")
     p.add_argument("--run", default="run", help="folder below --runs/liveness, -STEPS added")
     p.add_argument("--steps", type=int, default=train.Settings.steps)
+    p.add_argument("--device", default=precision.best_device(), help="cpu or cuda; the GPU where there is one")
     commands = p.add_subparsers(required=True)
     c = commands.add_parser("judge", help=judge.__doc__)
     c.set_defaults(function=judge)

@@ -1,6 +1,6 @@
 """Training of the presentation attack detector, on all sets or on all but one.
 
-Owns the drawing of batches, the loop and its checkpoint. Every batch holds as many real as presented faces,
+Owns the drawing of batches and the loop. Every batch holds as many real as presented faces,
 and every set as much as any other: which set a face comes from then says nothing about what it is. What is wanted
 of a face is mostly what published networks say of it, for a few collections teach their rooms and people as well.
 """
@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
-from tqdm import tqdm
 
 from .. import augment, muon, precision
+from ..checkpoint import Chances, Checkpoint
 from ..networks import Unit
 from ..teacher import unit
-from ..whole import whole
 from . import measures
 from .data import Faces
 from .network import LivenessNet
@@ -35,6 +34,7 @@ class Settings:
     taught: float = 0.7  # how much the published networks' answer counts against a label
     temperature: float = 2.0  # that their log-odds are divided by
     seed: int = 0
+    device: str = "cpu"
     made: str = ""  # the command and the commit, for the record
 
 
@@ -66,58 +66,47 @@ def believed(answers: np.ndarray, threshold: float, s: Settings) -> torch.Tensor
     return torch.sigmoid(torch.from_numpy((answers - threshold) / s.temperature).float())
 
 
-def batch(faces: Faces, of, s: Settings, threshold: float, chances, generator) -> tuple[torch.Tensor, torch.Tensor]:
+def batch(faces: Faces, of, s: Settings, threshold: float, chances: Chances) -> tuple[torch.Tensor, torch.Tensor]:
     """Images [2 * batch, 3, 112, 112] and the wanted probabilities [2 * batch].
 
     First real faces, then imitated attacks, then presented ones, then faces without a label. The published
     networks are not asked about what is imitated.
     """
     half, imitated = s.batch // 2, round(s.batch / 2 * s.imitated)
-    real, presented = draw(chances, of[True], half + imitated), draw(chances, of[False], half - imitated)
-    rows, others = np.concatenate([real, presented]), chances.integers(0, len(faces.further), s.batch)
+    real, presented = draw(chances.numpy, of[True], half + imitated), draw(chances.numpy, of[False], half - imitated)
+    rows, others = np.concatenate([real, presented]), chances.numpy.integers(0, len(faces.further), s.batch)
     images = unit(torch.from_numpy(np.concatenate([faces.images[rows], faces.further[others]])))
     attacks = slice(half, half + imitated)
-    images[attacks] = recapture(images[attacks], generator)
+    images[attacks] = recapture(images[attacks], chances.torch)
     label = (torch.arange(s.batch) < half).float() * (1 - 2 * s.smoothing) + s.smoothing
     wanted = label.lerp(believed(faces.answers[rows], threshold, s), s.taught)
     wanted[attacks] = label[attacks]
-    return change(images, generator), torch.cat([wanted, believed(faces.further_answers[others], threshold, s)])
+    return change(images, chances.torch), torch.cat([wanted, believed(faces.further_answers[others], threshold, s)])
 
 
 def train(faces: Faces, rows: np.ndarray, s: Settings, path: Path) -> LivenessNet:
-    """A network trained on `rows`; taken from `path` if it was finished before, else saved there."""
-    network = LivenessNet()
-    if path.exists():
-        state = torch.load(path, weights_only=True)
-        network.load_state_dict(state.get("network", state))  # older ones hold nothing else
-        return network.eval()
+    """A network trained on `rows`; goes on from `path`, where it is left."""
     torch.manual_seed(s.seed)
-    network = LivenessNet().to(memory_format=torch.channels_last).train()
+    network = LivenessNet().to(s.device, memory_format=torch.channels_last).train()
     dense = [m.conv.weight for m in network.modules() if isinstance(m, Unit) and m.conv.groups == 1]
     rest = [p for p in network.parameters() if all(p is not d for d in dense)]
     optimisers = [muon.Muon(dense, s.rate), torch.optim.AdamW(rest, s.vector_rate)]
     peaks = (s.rate, s.vector_rate)
-    of, chances = groups(faces, rows), np.random.default_rng(s.seed)
-    generator = torch.Generator().manual_seed(s.seed)
+    of, chances = groups(faces, rows), Chances(s.seed)
     threshold, _ = measures.equal_error(faces.answers[rows], faces.real[rows])
-    for step in tqdm(range(s.steps), desc=path.stem, mininterval=5):
+    checkpoint = Checkpoint(path, s.made, s.device, network=network, chances=chances,
+                            convolutions=optimisers[0], rest=optimisers[1])
+    for step in checkpoint.steps(s.steps):
         for optimiser, peak in zip(optimisers, peaks):
             optimiser.param_groups[0]["lr"] = peak * 0.5 * (1 + math.cos(math.pi * step / s.steps))
             optimiser.zero_grad()
-        images, wanted = batch(faces, of, s, threshold, chances, generator)
-        with precision.autocast("cpu"):
+        images, wanted = (x.to(s.device) for x in batch(faces, of, s, threshold, chances))
+        with precision.autocast(s.device):
             logits = network(images.contiguous(memory_format=torch.channels_last))[:, 0].float()
         binary_cross_entropy_with_logits(logits, wanted).backward()
         for optimiser in optimisers:
             optimiser.step()
-    with whole(path) as unfinished:
-        torch.save({"network": network.state_dict(), "made": [s.made]}, unfinished)
-    return network.eval()
-
-
-def made(path: Path) -> list[str]:
-    """The command, with its commit, that has trained the network at `path`; none of an older one."""
-    return torch.load(path, weights_only=True).get("made", [])
+    return network.eval().cpu()
 
 
 @torch.no_grad()

@@ -1,12 +1,13 @@
 """`python -m doorward_models.omniglot <command>`: one-shot learning, and the losses compared."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ..whole import whole
+from .. import precision
 from . import train
 from .methods import METHODS
 
@@ -26,8 +27,7 @@ def one_shot(a):
     print("| trained on | network | error % | spread over seeds | least to most |\n|---|---|---|---|---|")
     for background in ("small1", "small2"):
         for method in ("siamese", "batch-hard"):
-            settings = [train.Settings(method, background, seed, a.steps) for seed in range(a.seeds)]
-            errors = [train.run(a.shared, folder(a), s) for s in settings]
+            errors = [train.run(a.shared, folder(a), settings(a, method, background, k)) for k in range(a.seeds)]
             print(f"| {background} | {method} | {in_words(errors)} |", flush=True)
 
 
@@ -35,24 +35,19 @@ def compare(a):
     """Every loss with the same network, data and budget; last, a copy of a wider network's embeddings."""
     print("| loss | | error % | spread over seeds | least to most |\n|---|---|---|---|---|")
     for name, method in METHODS.items():
-        settings = [train.Settings(name, a.background, seed, a.steps) for seed in range(a.seeds)]
-        errors = [train.run(a.shared, folder(a), s) for s in settings]
+        errors = [train.run(a.shared, folder(a), settings(a, name, a.background, k)) for k in range(a.seeds)]
         print(f"| {name} | {method.words} | {in_words(errors)} |", flush=True)
-    wide = train.Settings("batch-hard", a.background, 0, a.steps, width=TEACHER_WIDTH)
-    kept = folder(a) / f"{wide.name}.pt"
-    if kept.exists():
-        teacher = train.CharacterNet(TEACHER_WIDTH)
-        teacher.load_state_dict(torch.load(kept, weights_only=True))
-        teacher.eval()
-    else:
-        teacher, *_ = train.fit(a.shared, wide)
-        with whole(kept) as path:
-            torch.save(teacher.state_dict(), path)
+    wide = replace(settings(a, "batch-hard", a.background, 0), width=TEACHER_WIDTH)
+    teacher, *_ = train.fit(a.shared, folder(a), wide)
     of_teacher = train.error(a.shared, teacher, None, METHODS["batch-hard"].compare)
-    copies = [train.Settings("distillation", a.background, seed, a.steps) for seed in range(a.seeds)]
+    copies = [settings(a, "distillation", a.background, seed) for seed in range(a.seeds)]
     errors = [train.run(a.shared, folder(a), s, teacher) for s in copies]
     print(f"| distillation | copies a batch-hard network twice as wide ({100 * of_teacher:.1f} %) | "
           f"{in_words(errors)} |")
+
+
+def settings(a, method: str, background: str, seed: int) -> train.Settings:
+    return train.Settings(method, background, seed, a.steps, device=a.device)
 
 
 def folder(a) -> Path:
@@ -63,9 +58,10 @@ def main() -> None:
     p = argparse.ArgumentParser(prog="python -m doorward_models.omniglot", description=__doc__)
     p.add_argument("--shared", type=Path, default=TRAINING / "../../../shared",
                    help="folder with data/omniglot/")
-    p.add_argument("--runs", type=Path, default=TRAINING / "runs", help="results of finished runs")
+    p.add_argument("--runs", type=Path, default=TRAINING / "runs", help="checkpoints and results")
     p.add_argument("--steps", type=int, default=train.Settings.steps)
     p.add_argument("--seeds", type=int, default=3)
+    p.add_argument("--device", default=precision.best_device(), help="cpu or cuda; the GPU where there is one")
     commands = p.add_subparsers(required=True)
     commands.add_parser("one-shot", help=one_shot.__doc__).set_defaults(function=one_shot)
     c = commands.add_parser("compare", help=compare.__doc__)

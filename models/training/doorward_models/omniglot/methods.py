@@ -19,8 +19,8 @@ def pairs(labels, generator):
     mated, other = losses.mates(labels)
     a, b = torch.nonzero(mated.triu(), as_tuple=True)
     c, d = torch.nonzero(other.triu(), as_tuple=True)
-    few = torch.randperm(len(c), generator=generator)[: len(a)]
-    same = torch.cat([torch.ones(len(a)), torch.zeros(len(few))])
+    few = torch.randperm(len(c), generator=generator)[: len(a)].to(labels.device)
+    same = torch.cat([torch.ones(len(a)), torch.zeros(len(few))]).to(labels.device)
     return torch.cat([a, c[few]]), torch.cat([b, d[few]]), same
 
 

@@ -1,7 +1,7 @@
 """Training one network by one method, and its error on the one-shot runs.
 
 Owns the batches, the loop and the result of each run (`<folder>/<name>.json`); a run that is finished is not
-repeated. The budget is counted in drawings, so that every method sees as many.
+repeated, one that was stopped goes on. The budget is counted in drawings, so that every method sees as many.
 """
 
 import json
@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.nn.functional import affine_grid, grid_sample
-from tqdm import tqdm
 
 from .. import losses, muon, precision
+from ..checkpoint import Chances, Checkpoint
 from ..networks import Unit
 from ..whole import whole
 from . import data
@@ -33,6 +33,7 @@ class Settings:
     rate: float = 0.03  # peak of the convolutions: relative change a step
     vector_rate: float = 2e-3  # peak of everything else
     width: float = 1.0
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
@@ -63,16 +64,15 @@ class Batches:
         order = np.argsort(labels, kind="stable")
         self.count = int(labels.max()) + 1
         self.of_character = drawings[order].reshape(self.count, -1, data.SIZE, data.SIZE)
-        self.s, self.chances = s, np.random.default_rng(s.seed)
-        self.generator = torch.Generator().manual_seed(s.seed)
+        self.s, self.chances = s, Chances(s.seed)
 
     def draw(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Drawings [B, 1, S, S] and their characters [B]."""
         s = self.s
-        chosen = self.chances.choice(self.count, s.characters, replace=False)
-        columns = self.chances.random((s.characters, self.of_character.shape[1])).argsort(1)[:, : s.drawings]
+        chosen = self.chances.numpy.choice(self.count, s.characters, replace=False)
+        columns = self.chances.numpy.random((s.characters, self.of_character.shape[1])).argsort(1)[:, : s.drawings]
         images = torch.from_numpy(self.of_character[chosen[:, None], columns]).flatten(0, 1)[:, None]
-        return affine(images, self.generator), torch.from_numpy(chosen).repeat_interleave(s.drawings)
+        return affine(images, self.chances.torch), torch.from_numpy(chosen).repeat_interleave(s.drawings)
 
 
 def optimisers(network, head, s: Settings) -> list[torch.optim.Optimizer]:
@@ -85,23 +85,28 @@ def optimisers(network, head, s: Settings) -> list[torch.optim.Optimizer]:
     return made
 
 
-def fit(shared: Path, s: Settings, teacher: CharacterNet | None = None):
-    """A trained network, its head, and how it compares; with a `teacher`, its embeddings are copied."""
+def fit(shared: Path, folder: Path, s: Settings, teacher: CharacterNet | None = None):
+    """A trained network, its head, and how it compares; with a `teacher`, its embeddings are copied.
+
+    Goes on from `<folder>/<name>.pt`.
+    """
     torch.manual_seed(s.seed)
-    batches, network = Batches(shared, s), CharacterNet(s.width).to(memory_format=torch.channels_last)
+    batches, network = Batches(shared, s), CharacterNet(s.width).to(s.device, memory_format=torch.channels_last)
     method = METHODS.get(s.method)
-    head = method.head(batches.count) if method else torch.nn.Identity()
+    head = (method.head(batches.count) if method else torch.nn.Identity()).to(s.device)
     steps = optimisers(network, head, s)
-    for step in tqdm(range(s.steps), desc=s.name, mininterval=10):
-        images, labels = batches.draw()
+    checkpoint = Checkpoint(folder / f"{s.name}.pt", device=s.device, network=network, head=head,
+                            chances=batches.chances, convolutions=steps[0], rest=steps[1])
+    for step in checkpoint.steps(s.steps):
+        images, labels = (x.to(s.device) for x in batches.draw())
         images = images.contiguous(memory_format=torch.channels_last)
-        with precision.autocast("cpu"):
+        with precision.autocast(s.device):
             embeddings = network.train()(images).float()
         if teacher is None:
-            loss = method.loss(head, embeddings, labels, batches.generator)
+            loss = method.loss(head, embeddings, labels, batches.chances.torch)
         else:
             with torch.no_grad():
-                wanted = teacher(images)
+                wanted = teacher.to(s.device)(images)
             loss = (4 * losses.cosine_distillation(embeddings, wanted)
                     + 10 * losses.relational_distillation(embeddings, wanted))
         for optimiser in steps:
@@ -111,7 +116,7 @@ def fit(shared: Path, s: Settings, teacher: CharacterNet | None = None):
         loss.backward()
         for optimiser in steps:
             optimiser.step()
-    return network.eval(), head, method.compare if method else cosine
+    return network.eval().cpu(), head.cpu(), method.compare if method else cosine
 
 
 @torch.no_grad()
@@ -128,7 +133,7 @@ def run(shared: Path, folder: Path, s: Settings, teacher: CharacterNet | None = 
     """The error of one run, from `folder` if it was finished before."""
     path = folder / f"{s.name}.json"
     if not path.exists():
-        result = {"error": error(shared, *fit(shared, s, teacher))}
+        result = {"error": error(shared, *fit(shared, folder, s, teacher))}
         with whole(path) as unfinished:
             unfinished.write_text(json.dumps(result))
     return json.loads(path.read_text())["error"]
