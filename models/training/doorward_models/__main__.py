@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 import torch
 
-from . import calibrate, distill, evaluate, export, manifest, people, precision, quantise, teacher, workers, zips
+from . import (calibrate, checkpoint, distill, evaluate, export, manifest, people, precision, quantise, teacher,
+               workers, zips)
 from .networks import Config, centre, cost, fold
 
 TRAINING = Path(__file__).resolve().parent.parent
@@ -55,8 +56,8 @@ def command_line(command: str) -> str:
 def release(a):
     """Centre, export, quantise, evaluate and calibrate a run, then update the manifest."""
     a.mirrored = True
-    checkpoint = a.runs / a.run / "checkpoint.pt"
-    network = distill.load_average(checkpoint)
+    trained = a.runs / a.run / "checkpoint.pt"
+    network = distill.load_average(trained)
     images, names = zips.faces(a.shared, a.runs)
     folded, some = fold(network), lambda count: np.linspace(0, len(images) - 1, count).astype(int)
     centre(folded, teacher.unit(torch.from_numpy(images[some(CENTRED_ON)])))
@@ -71,13 +72,14 @@ def release(a):
     check(int8, counted, a)
     words = {
         "licence": LICENCE, "data": DATA,
-        "training": manifest.training(distill.made(checkpoint), "doorward_models distil"),
+        "training": "; ".join(checkpoint.made(trained)),
         "accuracy": f"LFW development pairs: int8 {in_words(measured[int8])}; f32 {in_words(measured[f32])}; "
                     f"{macs / 1e6:.1f} M multiply-accumulates, {weights / 1e6:.2f} M weights",
     }
-    text = calibrate.toml(counted, a.name, CALIBRATED_ON)
-    section = manifest.embedder_section(a.name, int8, network.config.embedding, words, text)
-    manifest.ship(int8, a.models, a.name, section)
+    own = f"output = {{ size = {network.config.embedding}, mirrored = true }}"
+    section = manifest.section(a.name, "embedder", int8, manifest.ALIGNED, own, words)
+    table = calibrate.toml(counted, a.name, CALIBRATED_ON).strip()
+    manifest.ship(int8, a.models, a.name, f"{section}\n{table}\n")
 
 
 def in_words(m: dict[str, float]) -> str:

@@ -140,8 +140,8 @@ class Run:
                 group["peak"] = new["peak"]  # the rate may be another one now
             optimiser.load_state_dict(kept)
         self.step, self.seconds, self.seen = state["step"], state["seconds"], state["seen"]
-        self.ranges = state.get("ranges", {})
-        self.made = list(dict.fromkeys([*state.get("made", ["not recorded"]), *self.made]))
+        self.ranges = state["ranges"]
+        self.made = list(dict.fromkeys([*state["made"], *self.made]))
         return True
 
     def update_average(self) -> None:
@@ -157,11 +157,6 @@ def load_average(checkpoint: Path) -> FaceNet:
     network = FaceNet(Config(**state["config"]))
     network.load_state_dict(state["average"])
     return network.eval()
-
-
-def made(checkpoint: Path) -> list[str]:
-    """The commands, with their commits, that have trained a checkpoint; none of an older one."""
-    return torch.load(checkpoint, weights_only=True, map_location="cpu").get("made", [])
 
 
 @torch.no_grad()

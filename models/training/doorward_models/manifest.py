@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 from .whole import whole
@@ -31,26 +32,35 @@ def made(command: str) -> str:
     return f"python -m {command}, commit {commit()}"
 
 
-def training(kept: list[str], command: str) -> str:
-    """What a checkpoint has kept of how it was made; older ones have kept nothing."""
-    return "; ".join(kept) or f"python -m {command}, commit not recorded, released by commit {commit()}"
+@dataclass(frozen=True)
+class Input:
+    """The image that a network takes, and how pixels of 0 to 255 become its numbers."""
+
+    width: int
+    height: int
+    channels: str
+    mean: float
+    scale: float
+
+    def __str__(self) -> str:
+        mean, scale = (", ".join([repr(value)] * 3) for value in (self.mean, self.scale))
+        return (f'{{ width = {self.width}, height = {self.height}, channels = "{self.channels}", '
+                f"mean = [{mean}], scale = [{scale}] }}")
 
 
-def embedder_section(name: str, model: Path, size: int, words: dict[str, str], calibration: str) -> str:
-    """The section of an embedder that is fed RGB in [-1, 1].
+ALIGNED = Input(112, 112, "RGB", 127.5, 1 / 127.5)  # a face, in [-1, 1]
 
-    `words` are `licence`, `data`, `training` and `accuracy`; `calibration` is the text of its table.
+
+def section(name: str, role: str, model: Path, image: Input, own: str, words: dict[str, str]) -> str:
+    """The section of a model; `own` is the line that only its role has.
+
+    `words` are `licence`, `data`, `training` and `accuracy`.
     """
-    scale = ", ".join([repr(1 / 127.5)] * 3)
-    lines = [
-        f"[models.{name}]", 'role = "embedder"', f"file = {json.dumps(model.name)}",
-        f'sha256 = "{sha256(model)}"',
-        'input = { width = 112, height = 112, channels = "RGB", '
-        f"mean = [127.5, 127.5, 127.5], scale = [{scale}] }}",
-        f"output = {{ size = {size}, mirrored = true }}",
+    return "\n".join([
+        f"[models.{name}]", f'role = "{role}"', f"file = {json.dumps(model.name)}",
+        f'sha256 = "{sha256(model)}"', f"input = {image}", own,
         *(f"{key} = {json.dumps(text, ensure_ascii=False)}" for key, text in words.items()),
-    ]
-    return "\n".join(lines) + "\n\n" + calibration.strip() + "\n"
+    ]) + "\n"
 
 
 def replace_section(text: str, name: str, section: str) -> str:

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from doorward_models import checkpoint
-from doorward_models.detector import backgrounds, export, grid, quantise, restore, shards, train
+from doorward_models.detector import backgrounds, evaluate, export, grid, quantise, restore, shards, train
+from doorward_models.detector.__main__ import in_words
 from doorward_models.detector.loss import loss
 from doorward_models.detector.model_file import Detector
 from doorward_models.detector.network import Network
@@ -168,3 +169,12 @@ def test_a_training_goes_on_from_its_checkpoint_and_a_finished_one_is_left_alone
     before = path.stat().st_mtime_ns
     train.loop(network, None, None, path, steps=3, peak=0.1)
     assert path.stat().st_mtime_ns == before
+
+
+def test_the_operating_point_has_at_most_one_false_face_in_a_hundred_photographs():
+    counted = lambda *false: evaluate.Figures(10, 0.05, dict.fromkeys(evaluate.THRESHOLDS, 1.0), 200,
+                                              dict(zip(evaluate.THRESHOLDS, false)))
+    assert counted(9, 5, 3, 2, 1, 0).operating_point() == 0.6
+    assert counted(9, 9, 9, 9, 9, 9).operating_point() == 0.8
+    said = in_words(counted(9, 5, 3, 2, 1, 0), 1234, 5.6e6)
+    assert "score 0.6" in said and "100.00 % of 10" in said and "2 false faces on 200" in said and "1,234" in said

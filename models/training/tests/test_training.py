@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import tomllib
 import zipfile
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from doorward_models import augment, distill, manifest, targets, zips
+from doorward_models import augment, checkpoint, distill, manifest, targets, zips
 from doorward_models.networks import Config
 from doorward_models.whole import whole
 
@@ -81,7 +82,7 @@ def test_a_stopped_run_continues_and_learns(tmp_path):
     again = distill.start(tmp_path, SMALL, dataclasses.replace(settings, rate=0.01, made="two"), None, images)
     assert (again.step, again.seconds) == (run.step, run.seconds)
     again.save()
-    assert distill.made(tmp_path / "checkpoint.pt") == ["one", "two"]
+    assert checkpoint.made(tmp_path / "checkpoint.pt") == ["one", "two"]
     for name in ("student", "hints", "average"):
         state = getattr(again, name).state_dict()
         assert all(torch.equal(v, state[k]) for k, v in getattr(run, name).state_dict().items())
@@ -233,7 +234,14 @@ def test_what_was_not_finished_is_not_there(tmp_path):
     assert np.load(path)[0] == 2 and list(path.parent.iterdir()) == [path]
 
 
-def test_the_manifest_says_what_the_checkpoint_keeps():
+def test_the_section_of_a_model_says_what_the_daemon_has_to_know(tmp_path):
+    (tmp_path / "a.onnx").write_bytes(b"model")
+    image = manifest.Input(320, 256, "BGR", 0.0, 1.0)
+    text = manifest.section("a", "detector", tmp_path / "a.onnx", image, "detection = { score = 0.5 }", {"data": '"x"'})
+    of = tomllib.loads(text)["models"]["a"]
+    assert of == {
+        "role": "detector", "file": "a.onnx", "sha256": manifest.sha256(tmp_path / "a.onnx"),
+        "input": {"width": 320, "height": 256, "channels": "BGR", "mean": [0.0] * 3, "scale": [1.0] * 3},
+        "detection": {"score": 0.5}, "data": '"x"',
+    }
     assert manifest.made("x").startswith("python -m x, commit ")
-    assert manifest.training(["one", "two"], "x") == "one; two"
-    assert manifest.training([], "x").startswith("python -m x, commit not recorded, released by commit ")

@@ -1,10 +1,13 @@
-"""The detector's command line: compose, train, export, evaluate."""
+"""The detector's command line: compose, train, release, evaluate."""
 
 import argparse
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[2]
 REPOSITORY = HERE.parents[1]
+WIDTH, HEIGHT = 320, 256  # of the image that the daemon gives it
+LICENCE = "trained by this project; see models/README.md for the data and the teacher"
+DATA = "scenes composed of AAF portraits, aligned face crops and BSDS500 photographs, labelled by YuNet 2023mar"
 
 
 def compose(args: argparse.Namespace) -> None:
@@ -32,24 +35,40 @@ def train(args: argparse.Namespace) -> None:
           args.marks, args.device or precision.best_device(), args.loaders, made)
 
 
-def export(args: argparse.Namespace) -> None:
-    """Write the averaged weights as ONNX: float32 below --runs, int8 to --out."""
+def release(args: argparse.Namespace) -> None:
+    """Write the averaged weights as ONNX, int8, measure them and put them into the manifest."""
     import numpy as np
     import onnx
 
-    from ..whole import whole
-    from . import export as writer
-    from . import quantise, shards
+    from .. import checkpoint, manifest
+    from . import export, grid, quantise, shards
+    from .evaluate import evaluate
+    from .network import cost
 
     folder = args.runs / "detector"
-    plain = folder / "detector_f32.onnx"
-    onnx.save(writer.build(writer.load(args.checkpoint or folder / "checkpoint.pt")), plain)
+    trained = args.checkpoint or folder / "checkpoint.pt"
+    network = export.load(trained)
+    plain, int8 = folder / "detector_f32.onnx", folder / "detector.onnx"
+    onnx.save(export.build(network), plain)
     scenes = shards.Shard(shards.complete(folder / "shards", args.size)[0])
-    images = np.asarray(scenes.images[: args.calibrate])
-    with whole(args.out) as path:
-        quantise.quantise(plain, path, images, args.method)
-    for path in (plain, args.out):
-        print(f"{path.name}: {path.stat().st_size} bytes")
+    quantise.quantise(plain, int8, np.asarray(scenes.images[: args.calibrate]), args.method)
+    figures = evaluate(int8, args.teacher, args.shared, folder, args.threads)
+    words = {
+        "licence": LICENCE, "data": DATA, "training": "; ".join(checkpoint.made(trained)),
+        "accuracy": in_words(figures, *cost(network, HEIGHT, WIDTH)),
+    }
+    own = f"detection = {{ score = {figures.operating_point()}, nms_iou = {grid.OVERLAP} }}"
+    section = manifest.section(args.name, "detector", int8, manifest.Input(WIDTH, HEIGHT, "BGR", 0.0, 1.0), own, words)
+    manifest.ship(int8, args.models, args.name, section)
+
+
+def in_words(figures, parameters: int, macs: int) -> str:
+    """Of the manifest: what the detector finds, what it finds wrongly, how well and at which price."""
+    at = figures.operating_point()
+    return (f"at score {at}, chosen on these images: {100 * figures.found[at]:.2f} % of {figures.images:,} LFW "
+            f"development faces, {figures.false[at]} false faces on {figures.photographs} held-out photographs; median "
+            f"landmark distance to YuNet {100 * figures.landmarks:.1f} % of the eye distance; {parameters:,} parameters, "
+            f"{macs / 1e6:.1f} M multiply-accumulates at {WIDTH}x{HEIGHT}")
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -89,12 +108,13 @@ def main() -> None:
     sub.add_argument("--marks", type=float, default=30.0, help="weight of the landmarks in the loss")
     sub.add_argument("--device", help="cpu or cuda; the GPU where there is one")
     sub.add_argument("--loaders", type=int, default=1, help="processes that make the batches")
-    sub = command(export)
+    sub = command(release)
+    sub.add_argument("--models", type=Path, default=REPOSITORY / "models", help="where shipped models lie")
+    sub.add_argument("--name", default="detector", help="in the manifest")
     sub.add_argument("--checkpoint", type=Path, help="default: the one that train writes")
     sub.add_argument("--size", type=int, default=160, help="scene size to calibrate on")
     sub.add_argument("--calibrate", type=int, default=256, help="number of scenes to calibrate on")
     sub.add_argument("--method", default="minmax", help="how int8 ranges are chosen: minmax or mse")
-    sub.add_argument("--out", type=Path, default=REPOSITORY / "models" / "detector.onnx")
     sub = command(evaluate)
     sub.add_argument("--model", type=Path, default=REPOSITORY / "models" / "detector.onnx")
     sub.add_argument("--limit", type=int, default=0, help="number of LFW images, 0 for all")

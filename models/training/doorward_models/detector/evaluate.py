@@ -4,6 +4,7 @@ Faces come from the development part of LFW, which training never sees; the refe
 alarms come from the held-out negatives. Writes nothing but the reference cache.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .. import calibrate
-from ..evaluate import cut, read_pairs
+from ..evaluate import accuracy, cut, read_pairs
 from ..teacher import session
 from ..whole import whole
 from . import grid, sources
@@ -97,18 +98,25 @@ def embed(images: list, faces: np.ndarray, embedder: Path, threads: int) -> np.n
     return vectors
 
 
-def verification(similarity: np.ndarray, same: np.ndarray, fold: np.ndarray) -> float:
-    """Accuracy over the folds, each with the threshold that is best on the others: one of their own similarities."""
-    right = []
-    for held in np.unique(fold):
-        rest, mated = similarity[fold != held], same[fold != held]
-        thresholds = np.sort(rest)
-        threshold = thresholds[np.argmax([((rest >= t) == mated).mean() for t in thresholds])]
-        right.append(((similarity[fold == held] >= threshold) == same[fold == held]).mean())
-    return float(np.mean(right))
+@dataclass(frozen=True)
+class Figures:
+    """What was measured of a detector file, for the images named in the functions above."""
+
+    images: int
+    landmarks: float  # median error
+    found: dict[float, float]  # threshold -> share of the faces
+    photographs: int  # held out
+    false: dict[float, int]  # threshold -> faces reported on those
+
+    def operating_point(self) -> float:
+        """The lowest threshold with at most one false face per hundred photographs, else the highest."""
+        quiet = [t for t in THRESHOLDS if self.false[t] <= self.photographs / 100]
+        return min(quiet, default=THRESHOLDS[-1])
 
 
-def evaluate(model: Path, teacher: Path, shared: Path, runs: Path, threads: int, limit: int, verify: bool) -> None:
+def evaluate(
+    model: Path, teacher: Path, shared: Path, runs: Path, threads: int, limit: int = 0, verify: bool = False
+) -> Figures:
     """Prints the figures of one detector file; `limit` takes every k-th LFW image to have about that many."""
     judge, detector = Detector(teacher, threads), Detector(model, threads)
     images = lfw(shared)
@@ -141,5 +149,7 @@ def evaluate(model: Path, teacher: Path, shared: Path, runs: Path, threads: int,
         pairs, same, fold = read_pairs(shared / "data/lfw/pairs_dev.txt", [name for name, _ in images])
         for name, faces in (("teacher", wanted), ("detector", matched)):
             vectors = embed(images, faces, embedder, threads)
-            accuracy = verification((vectors[pairs[:, 0]] * vectors[pairs[:, 1]]).sum(1), same, fold)
-            print(f"LFW verification, {name}'s landmarks: {accuracy:.2%}")
+            right, _ = accuracy((vectors[pairs[:, 0]] * vectors[pairs[:, 1]]).sum(1), same, fold)
+            print(f"LFW verification, {name}'s landmarks: {right:.2%}")
+    return Figures(len(images), float(middle), {t: float(np.mean(matched[:, -1] >= t)) for t in THRESHOLDS},
+                   len(alarms["held out"]), {t: int(np.sum(scores["held out"] >= t)) for t in THRESHOLDS})

@@ -10,6 +10,8 @@ STRIDES = (8, 16, 32)
 FACE = 15
 SAME_FACE = 0.6
 """Boxes that overlap this much speak of the same face."""
+OVERLAP = 0.3
+"""A box that overlaps a better one more than this is left out."""
 
 
 def cells(height: int, width: int) -> np.ndarray:
@@ -42,7 +44,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return inter / np.maximum(area_a[:, None] + area_b[None] - inter, 1e-9)
 
 
-def suppress(faces: np.ndarray, score: float, overlap: float = 0.3) -> np.ndarray:
+def suppress(faces: np.ndarray, score: float, overlap: float = OVERLAP) -> np.ndarray:
     """Faces [N, 15] scoring at least `score`, best first, without those overlapping a better one.
 
     Landmarks are the mean over all that speak of the same face, weighted by score, as in the daemon.

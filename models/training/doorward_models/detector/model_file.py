@@ -42,6 +42,6 @@ class Detector:
         """uint8 BGR [B, H, W, 3] -> what every cell says, faces float32 [B, N, 15]."""
         return grid.decode(self.raw(images), grid.cells(*images.shape[1:3]))
 
-    def faces(self, image: np.ndarray, score: float, overlap: float = 0.3) -> np.ndarray:
+    def faces(self, image: np.ndarray, score: float, overlap: float = grid.OVERLAP) -> np.ndarray:
         """Faces [F, 15] in one BGR image of any size, best first."""
         return grid.suppress(self.cells(grid.pad(image)[None])[0], score, overlap)

@@ -2,7 +2,6 @@
 
 import argparse
 import io
-import json
 from pathlib import Path
 
 import cv2
@@ -110,10 +109,12 @@ def release(a):
     point, _ = measures.equal_error(judged, faces.real)
     words = {
         "licence": LICENCE, "data": DATA,
-        "training": manifest.training(checkpoint.made(folder(a) / "all.pt"), "doorward_models.liveness release"),
+        "training": "; ".join(checkpoint.made(folder(a) / "all.pt")),
         "accuracy": in_words(faces, judged, point, len(data.collections(a.shared)[1])),
     }
-    text = section(a.name, int8, point, *measures.rates(judged, faces.real, point), words)
+    apcer, bpcer = measures.rates(judged, faces.real, point)
+    own = f"presentation = {{ threshold = {point:.4f}, apcer = {apcer:.4f}, bpcer = {bpcer:.4f} }}"
+    text = manifest.section(a.name, "liveness", int8, manifest.ALIGNED, own, words)
     manifest.ship(int8, a.models, a.name, text)
 
 
@@ -125,19 +126,6 @@ def in_words(faces: data.Faces, judged: np.ndarray, point: float, shown: int) ->
     return (f"f32 networks on collections that they were not trained on, single images, the {len(judged):,} of "
             f"{shown:,} with a face: {per_cent(judged, point)} at a threshold chosen on these very scores, "
             f"{per_cent(nested, 0.0)} where each collection is judged at that of the others")
-
-
-def section(name: str, model: Path, threshold: float, apcer: float, bpcer: float, words: dict[str, str]) -> str:
-    """The manifest section of the model."""
-    scale = ", ".join([repr(1 / 127.5)] * 3)
-    return "\n".join([
-        f"[models.{name}]", 'role = "liveness"', f"file = {json.dumps(model.name)}",
-        f'sha256 = "{manifest.sha256(model)}"',
-        'input = { width = 112, height = 112, channels = "RGB", '
-        f"mean = [127.5, 127.5, 127.5], scale = [{scale}] }}",
-        f"presentation = {{ threshold = {threshold:.4f}, apcer = {apcer:.4f}, bpcer = {bpcer:.4f} }}",
-        *(f"{key} = {json.dumps(text, ensure_ascii=False)}" for key, text in words.items()),
-    ]) + "\n"
 
 
 def settings(a) -> train.Settings:
