@@ -10,7 +10,7 @@ import torch
 from doorward_models import checkpoint, export, manifest, teacher
 from doorward_models.checkpoint import Chances
 from doorward_models.liveness import data, measures, network, recapture, train
-from doorward_models.liveness.__main__ import folder, table
+from doorward_models.liveness.__main__ import folder, lesson, table
 
 SCORES = np.array([0.1, 0.6, 0.4, 0.9, 0.8])
 REAL = np.array([False, False, True, True, True])
@@ -80,9 +80,13 @@ def test_imitations_stay_in_range_and_change_the_image():
 
 def test_a_finished_training_is_loaded_and_exports_the_same_function(tmp_path):
     faces = made_up()
-    s = train.Settings(steps=2, batch=8, made="a command")
-    trained = train.train(faces, np.arange(40), s, tmp_path / "all.pt")
-    again = train.train(faces, np.arange(40), s, tmp_path / "all.pt")
+    s = train.Settings(lesson=2, steps=2, batch=8, made="a command")
+    taught = train.lesson(faces, s, tmp_path / "lesson.pt")
+    before = {k: v.clone() for k, v in taught.state_dict().items()}
+    trained = train.train(taught, faces, np.arange(40), s, tmp_path / "all.pt")
+    assert all(torch.equal(v, before[k]) for k, v in taught.state_dict().items()), "the next set begins with it too"
+    assert not torch.equal(trained.logit.weight, taught.logit.weight)
+    again = train.train(taught, faces, np.arange(40), s, tmp_path / "all.pt")
     assert checkpoint.made(tmp_path / "all.pt") == ["a command"]
     expected = train.scores(trained, faces.images[:4])
     assert np.allclose(train.scores(again, faces.images[:4]), expected)
@@ -94,8 +98,9 @@ def test_a_finished_training_is_loaded_and_exports_the_same_function(tmp_path):
 
 
 def test_runs_of_other_steps_lie_apart(tmp_path):
-    places = [folder(Namespace(runs=tmp_path, run="run", steps=steps)) for steps in (400, 800)]
-    assert [p.name for p in places] == ["run-400", "run-800"]
+    of = lambda lesson, steps: Namespace(runs=tmp_path, run="run", lesson=lesson, steps=steps)
+    assert lesson(of(9, 1)) == lesson(of(9, 2)) != lesson(of(8, 1))
+    assert len({folder(of(*counts)) for counts in ((9, 1), (9, 2), (8, 1))}) == 3
 
 
 def test_the_table_says_the_rates():

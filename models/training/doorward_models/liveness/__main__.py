@@ -17,8 +17,13 @@ from .network import fold
 TRAINING = Path(__file__).resolve().parents[2]
 CALIBRATION_FACES = 256
 DATA = "6,658 webcam faces, real and presented, from ten hobby collections; imitated screens and prints; " \
-       "what two MiniFASNets say of them and of 10,000 faces of the distillation"
+       "what two MiniFASNets say of them and of 50,000 faces of the distillation"
 LICENCE = "trained by this project; see models/README.md for the data and the teachers"
+
+
+def teach(a):
+    """Give the lesson alone; the other commands give it where it was not given, and continue it."""
+    train.lesson(data.load(a.shared, a.runs), settings(a), lesson(a))
 
 
 def judge(a):
@@ -26,8 +31,9 @@ def judge(a):
     faces = data.load(a.shared, a.runs)
     s = settings(a)
     own = np.zeros(len(faces.real), np.float32)
+    taught = train.lesson(faces, s, lesson(a))
     for name in np.unique(faces.sets):
-        network = train.train(faces, faces.rows(without=name), s, folder(a) / f"without_{name}.pt")
+        network = train.train(taught, faces, faces.rows(without=name), s, folder(a) / f"without_{name}.pt")
         rows = faces.rows(only=name)
         own[rows] = train.scores(network, faces.images[rows])
     with whole(folder(a) / "judged.npy") as path:
@@ -97,7 +103,9 @@ def release(a):
     judged = np.load(folder(a) / "judged.npy")  # first of all: without it the training would be in vain
     faces = data.load(a.shared, a.runs)
     everything = np.arange(len(faces.real))
-    network = train.train(faces, everything, settings(a), folder(a) / "all.pt")
+    s = settings(a)
+    taught = train.lesson(faces, s, lesson(a))
+    network = train.train(taught, faces, everything, s, folder(a) / "all.pt")
     f32, int8 = folder(a) / "f32.onnx", folder(a) / "liveness.onnx"
     export.save(fold(network), 1, f32, {})
     rows = np.linspace(0, len(faces.real) - 1, CALIBRATION_FACES).astype(int)
@@ -129,13 +137,18 @@ def in_words(faces: data.Faces, judged: np.ndarray, point: float, shown: int) ->
 
 
 def settings(a) -> train.Settings:
-    made = manifest.made(f"doorward_models.liveness --steps {a.steps} {a.function.__name__}")
-    return train.Settings(steps=a.steps, device=a.device, made=made)
+    made = manifest.made(f"doorward_models.liveness --lesson {a.lesson} --steps {a.steps} {a.function.__name__}")
+    return train.Settings(lesson=a.lesson, steps=a.steps, device=a.device, made=made)
+
+
+def lesson(a) -> Path:
+    """Of the run, which goes with the lesson's number of steps."""
+    return a.runs / "liveness" / f"{a.run}-{a.lesson}.pt"
 
 
 def folder(a) -> Path:
-    """Of the run, which goes with its number of steps."""
-    return a.runs / "liveness" / f"{a.run}-{a.steps}"
+    """Of what a run with this number of steps makes of its lesson."""
+    return lesson(a).with_suffix("") / str(a.steps)
 
 
 def main() -> None:
@@ -144,10 +157,13 @@ def main() -> None:
                    help="data and reference models")
     p.add_argument("--runs", type=Path, default=TRAINING / "runs", help="caches and checkpoints")
     p.add_argument("--models", type=Path, default=TRAINING.parent, help="where shipped models lie")
-    p.add_argument("--run", default="run", help="folder below --runs/liveness, -STEPS added")
-    p.add_argument("--steps", type=int, default=train.Settings.steps)
+    p.add_argument("--run", default="run", help="below --runs/liveness; another one for other settings")
+    p.add_argument("--lesson", type=int, default=train.Settings.lesson, help="steps on faces without a label")
+    p.add_argument("--steps", type=int, default=train.Settings.steps, help="on the sets, after the lesson")
     p.add_argument("--device", default=precision.best_device(), help="cpu or cuda; the GPU where there is one")
     commands = p.add_subparsers(required=True)
+    c = commands.add_parser("teach", help=teach.__doc__)
+    c.set_defaults(function=teach)
     c = commands.add_parser("judge", help=judge.__doc__)
     c.set_defaults(function=judge)
     c = commands.add_parser("reference", help=reference.__doc__.splitlines()[0])

@@ -1,8 +1,8 @@
 """Real and presented faces from webcam collections, aligned as the embedder's are.
 
 Owns the cache `<runs>/liveness/` (`faces.npy` uint8 [N, 112, 112, 3] RGB, `faces.tsv` with set and kind of
-each row, `faces_answers.npy` with what the published networks say of it; `further.npy` and
-`further_answers.npy` likewise for faces without a label). A set is one collection: one room, one camera, few
+each row, `faces_answers.npy` with what the published networks say of it; `further_<count>.npy` and
+`further_<count>_answers.npy` likewise for faces without a label). A set is one collection: one room, one camera, few
 people, so sets are never divided.
 """
 
@@ -85,9 +85,10 @@ def load(shared: Path, runs: Path) -> Faces:
     if not (cache / "faces.npy").exists():
         build(shared, cache)
     faces = np.load(cache / "faces.npy")
-    further = _cached(cache / "further.npy", lambda: taught.further(shared, runs))
+    more = f"further_{taught.FURTHER}"
+    further = _cached(cache / f"{more}.npy", lambda: taught.further(shared, runs))
     answers, further_answers = (_cached(cache / f"{name}_answers.npy", lambda: taught.answers(shared, images))
-                                for name, images in (("faces", faces), ("further", further)))
+                                for name, images in (("faces", faces), (more, further)))
     table = [line.split("\t") for line in (cache / "faces.tsv").read_text().splitlines()]
     sets, kinds = (np.array([row[k] for row in table]) for k in (0, 1))
     return Faces(faces, sets, kinds == "real", answers, further, further_answers)
@@ -99,4 +100,4 @@ def _cached(path: Path, make) -> np.ndarray:
         made = make()
         with whole(path) as unfinished:
             np.save(unfinished, made)
-    return np.load(path)
+    return np.load(path, mmap_mode="r")

@@ -19,7 +19,7 @@ NAMES = ("minifasnet_v2_2.7_80x80", "minifasnet_v1se_4.0_80x80")
 SIDE = 80  # of the images that they take
 MARGIN = 20  # pixels repeated around an aligned face: with those they tell most on the collections
 REAL = 1  # their class of real faces
-FURTHER = 10_000
+FURTHER = 50_000
 
 
 def answers(shared: Path, images: np.ndarray) -> np.ndarray:

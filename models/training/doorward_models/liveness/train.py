@@ -1,10 +1,12 @@
-"""Training of the presentation attack detector, on all sets or on all but one.
+"""Training of the presentation attack detector: one lesson for all, then on all sets or on all but one.
 
-Owns the drawing of batches and the loop. Every batch holds as many real as presented faces,
-and every set as much as any other: which set a face comes from then says nothing about what it is. What is wanted
-of a face is mostly what published networks say of it, for a few collections teach their rooms and people as well.
+Owns the drawing of batches and the loop. A network first learns what published networks say of many faces that
+nobody has labelled, then, in a few steps, the sets; what it is shown of those teaches it their rooms and people as
+well, so it is shown little. Every batch of these holds as many real as presented faces, and every set as much as any
+other: which set a face comes from then says nothing about what it is.
 """
 
+import copy
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +25,17 @@ from .network import LivenessNet
 from .recapture import recapture
 
 
+VECTOR_RATE = 0.15  # of everything but the convolutions, as a share of theirs
+WARM_UP = 20  # steps
+
+
 @dataclass(frozen=True)
 class Settings:
-    steps: int = 400
-    batch: int = 64  # labelled faces; as many without a label are added
-    rate: float = 0.03  # peak of the convolutions: relative change a step
-    vector_rate: float = 3e-3  # peak of everything else
+    lesson: int = 5500  # steps on faces without a label
+    steps: int = 120  # on the sets
+    batch: int = 64  # labelled faces, and as many without a label; in the lesson twice as many without
+    lesson_rate: float = 0.02  # peak of the convolutions: relative change a step
+    rate: float = 0.01  # the same on the sets
     smoothing: float = 0.05  # of the labels
     imitated: float = 0.25  # share of the attacks that are imitated on real faces
     taught: float = 0.7  # how much the published networks' answer counts against a label
@@ -84,23 +91,41 @@ def batch(faces: Faces, of, s: Settings, threshold: float, chances: Chances) -> 
     return change(images, chances.torch), torch.cat([wanted, believed(faces.further_answers[others], threshold, s)])
 
 
-def train(faces: Faces, rows: np.ndarray, s: Settings, path: Path) -> LivenessNet:
-    """A network trained on `rows`; goes on from `path`, where it is left."""
+def lesson(faces: Faces, s: Settings, path: Path) -> LivenessNet:
+    """A network that has learnt from the faces without a label; goes on from `path`, where it is left."""
     torch.manual_seed(s.seed)
-    network = LivenessNet().to(s.device, memory_format=torch.channels_last).train()
+    wanted = believed(faces.further_answers, float(np.median(faces.answers)), s)
+
+    def draw(chances: Chances) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = np.sort(chances.numpy.integers(0, len(wanted), 2 * s.batch))
+        return change(unit(torch.from_numpy(faces.further[rows])), chances.torch), wanted[rows]
+
+    return learn(LivenessNet(), draw, s.lesson, s.lesson_rate, s, path)
+
+
+def train(taught: LivenessNet, faces: Faces, rows: np.ndarray, s: Settings, path: Path) -> LivenessNet:
+    """What becomes of a network after the lesson, trained on `rows`; goes on from `path`, where it is left."""
+    of = groups(faces, rows)
+    threshold, _ = measures.equal_error(faces.answers[rows], faces.real[rows])
+    draw = lambda chances: batch(faces, of, s, threshold, chances)
+    return learn(copy.deepcopy(taught), draw, s.steps, s.rate, s, path)
+
+
+def learn(network: LivenessNet, draw, steps: int, rate: float, s: Settings, path: Path) -> LivenessNet:
+    """`network` after so many steps on what `draw` gives: images and the wanted probabilities."""
+    network = network.to(s.device, memory_format=torch.channels_last).train()
     dense = [m.conv.weight for m in network.modules() if isinstance(m, Unit) and m.conv.groups == 1]
     rest = [p for p in network.parameters() if all(p is not d for d in dense)]
-    optimisers = [muon.Muon(dense, s.rate), torch.optim.AdamW(rest, s.vector_rate)]
-    peaks = (s.rate, s.vector_rate)
-    of, chances = groups(faces, rows), Chances(s.seed)
-    threshold, _ = measures.equal_error(faces.answers[rows], faces.real[rows])
+    optimisers, peaks = [muon.Muon(dense, rate), torch.optim.AdamW(rest)], (rate, rate * VECTOR_RATE)
+    chances = Chances(s.seed)
     checkpoint = Checkpoint(path, s.made, s.device, network=network, chances=chances,
                             convolutions=optimisers[0], rest=optimisers[1])
-    for step in checkpoint.steps(s.steps):
+    for step in checkpoint.steps(steps):
+        share = min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
         for optimiser, peak in zip(optimisers, peaks):
-            optimiser.param_groups[0]["lr"] = peak * 0.5 * (1 + math.cos(math.pi * step / s.steps))
+            optimiser.param_groups[0]["lr"] = peak * share
             optimiser.zero_grad()
-        images, wanted = (x.to(s.device) for x in batch(faces, of, s, threshold, chances))
+        images, wanted = (x.to(s.device) for x in draw(chances))
         with precision.autocast(s.device):
             logits = network(images.contiguous(memory_format=torch.channels_last))[:, 0].float()
         binary_cross_entropy_with_logits(logits, wanted).backward()
