@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import shlex
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -40,17 +38,12 @@ def distil(a):
     a.workers = 1 if a.device != "cpu" else a.workers
     settings = distill.Settings(minutes=a.minutes, rate=a.rate, batch=a.batch, workers=a.workers, grow=a.grow,
                                 int8=a.int8, warm_up=0.0 if a.int8 else 0.04, live=a.live, finish=a.finish,
-                                device=a.device, made=manifest.made(f"doorward_models {command_line('distil')}"))
+                                device=a.device, made=manifest.made("doorward_models", manifest.since("distil")))
     config = Config(a.plan, a.width, a.activation, a.head, a.size, a.reduce)
     folder = a.runs / a.run
     if a.init and (folder / "checkpoint.pt").exists():
         print(f"{folder / 'checkpoint.pt'} is continued; --init {a.init} counts only where there is none")
     workers.run(a.workers, distill.work, folder, a.runs, a.teacher, config, settings, a.init)
-
-
-def command_line(command: str) -> str:
-    """The arguments from the name of the command on: those before it say where things lie."""
-    return shlex.join(sys.argv[sys.argv.index(command) :])
 
 
 def release(a):
@@ -61,7 +54,7 @@ def release(a):
     images, names = zips.faces(a.shared, a.runs)
     folded, some = fold(network), lambda count: np.linspace(0, len(images) - 1, count).astype(int)
     centre(folded, teacher.unit(torch.from_numpy(images[some(CENTRED_ON)])))
-    f32, int8 = a.runs / a.run / "f32.onnx", a.runs / a.run / "embedder.onnx"
+    f32, int8 = a.runs / a.run / "f32.onnx", a.runs / a.run / f"{a.name}.onnx"
     macs, weights = cost(network)
     notes = {"config": json.dumps(network.describe()), "macs": str(macs), "weights": str(weights)}
     export.save(folded, network.config.embedding, f32, notes)

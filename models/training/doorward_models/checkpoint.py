@@ -1,7 +1,7 @@
 """The steps of a training that can be stopped and gone on with.
 
 Owns the file that such a training keeps: its parts by their names, the steps done, and the commands that did them.
-A training that went on from it ends as if it had never been stopped.
+A training with its `Chances` among the parts ends as if it had never been stopped.
 """
 
 import time
@@ -29,19 +29,22 @@ class Chances:
 
     def load_state_dict(self, state: dict) -> None:
         self.numpy.bit_generator.state = state["numpy"]
-        self.torch.set_state(state["torch"].cpu())
+        self.torch.set_state(state["torch"])
 
 
 class Checkpoint:
     """`parts` are what changes from step to step, each with `state_dict` and `load_state_dict`.
 
-    They are brought to where the file left them, if it is there.
+    They are brought to where the file left them, if it is there. Raises `ValueError` where it is of another training.
     """
 
-    def __init__(self, path: Path, made: str = "", device="cpu", **parts):
+    def __init__(self, path: Path, made: str = "", **parts):
         self.path, self.parts, self.made, self.step = path, parts, [made], 0
         if path.exists():
-            state = torch.load(path, weights_only=True, map_location=device)
+            # To the processor: what an optimiser counts stays where it is loaded, all else goes to its device.
+            state = torch.load(path, weights_only=True, map_location="cpu")
+            if state.get("parts", {}).keys() != parts.keys():
+                raise ValueError(f"{path} is the checkpoint of another training: move it away, or name another run")
             for name, part in parts.items():
                 part.load_state_dict(state["parts"][name])
             self.made, self.step = list(dict.fromkeys([*state["made"], made])), state["step"]
@@ -52,7 +55,12 @@ class Checkpoint:
             torch.save({"parts": parts, "step": self.step, "made": self.made}, path)
 
     def steps(self, count: int) -> Iterator[int]:
-        """The numbers of the steps that are left of `count`, with a progress bar; saved now and then and at the end."""
+        """The numbers of the steps that are left of `count`, with a progress bar.
+
+        Saved at the beginning, so that a place that cannot be written shows at once, now and then, and at the end.
+        """
+        if self.step < count or not self.path.exists():
+            self.save()
         saved = time.monotonic()
         self.bar = tqdm(range(self.step, count), self.path.stem, total=count, initial=self.step, mininterval=5)
         for step in self.bar:
@@ -63,10 +71,10 @@ class Checkpoint:
                 saved = time.monotonic()
 
     def tell(self, losses: dict[str, torch.Tensor]) -> None:
-        """Beside the progress bar."""
+        """Beside the progress bar of the steps under way."""
         self.bar.set_postfix({name: f"{loss.item():.3f}" for name, loss in losses.items()}, refresh=False)
 
 
 def made(path: Path) -> list[str]:
-    """The commands, with their commits, that have trained what lies at `path`."""
+    """The commands, with their commits, that have trained what lies at `path`; of `distill`'s checkpoints too."""
     return torch.load(path, weights_only=True, map_location="cpu")["made"]

@@ -21,7 +21,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from . import augment, losses, muon, onnx_weights, precision, rounding, targets, teacher, workers, zips
-from .networks import Config, FaceNet, FlattenHead, Unit, joined, with_mirror_images
+from .networks import Config, FaceNet, FlattenHead, joined, with_mirror_images
 from .whole import whole
 
 OTHERS = 4096  # faces of the last batches that a batch is compared with
@@ -76,9 +76,7 @@ class Hints(nn.Module):
 
 def optimisers(student: FaceNet, hints: Hints, s: Settings) -> list[torch.optim.Optimizer]:
     """Muon for the dense convolutions, AdamW for all the rest."""
-    dense = [m.conv.weight for m in student.modules() if isinstance(m, Unit) and m.conv.groups == 1]
-    chosen = {id(p) for p in dense}
-    rest = [p for p in [*student.parameters(), *hints.parameters()] if id(p) not in chosen]
+    dense, rest = muon.split(student, hints)
     groups = [{"params": [p for p in rest if p.ndim > 1], "weight_decay": s.decay},
               {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0}]
     made = [muon.Muon(dense, s.rate), torch.optim.AdamW(groups, s.rate * VECTOR_RATE)]

@@ -6,8 +6,10 @@ Owns the text of `[models.<name>]` sections: one is replaced, together with its 
 import hashlib
 import json
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +29,14 @@ def commit() -> str:
     return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
 
 
-def made(command: str) -> str:
+def since(command: str) -> str:
+    """The arguments of this program from the name of the command on: those before it say where things lie."""
+    return shlex.join(sys.argv[sys.argv.index(command) :])
+
+
+def made(program: str, arguments: str) -> str:
     """The command and the commit that it runs, for a checkpoint to keep."""
-    return f"python -m {command}, commit {commit()}"
+    return f"python -m {program} {arguments}, commit {commit()}"
 
 
 @dataclass(frozen=True)

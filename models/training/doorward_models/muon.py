@@ -1,12 +1,13 @@
 """Muon: momentum whose steps are made orthogonal, for weights that a normalisation makes free of scale.
 
-Owns the optimiser only. After Jordan et al., "Muon: An optimizer for hidden layers in neural networks"
-(2024), and its use on convolutions in their CIFAR-10 speed runs.
+Owns the optimiser and which weights are its. After Jordan et al., "Muon: An optimizer for hidden layers in
+neural networks" (2024), and its use on convolutions in their CIFAR-10 speed runs.
 """
 
 import torch
 
 from . import precision
+from .networks import Unit
 
 
 def orthogonal(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
@@ -20,6 +21,13 @@ def orthogonal(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return (x if wide else x.mT).to(matrices.dtype)
+
+
+def split(network: torch.nn.Module, *others: torch.nn.Module) -> tuple[list, list]:
+    """The weights of the network's dense convolutions, for Muon, and all other parameters, of `others` too."""
+    dense = [m.conv.weight for m in network.modules() if isinstance(m, Unit) and m.conv.groups == 1]
+    chosen = {id(p) for p in dense}
+    return dense, [p for module in (network, *others) for p in module.parameters() if id(p) not in chosen]
 
 
 class Muon(torch.optim.Optimizer):

@@ -7,10 +7,10 @@ import onnx
 import pytest
 import torch
 
-from doorward_models import checkpoint, export, manifest, teacher
+from doorward_models import checkpoint, export, teacher
 from doorward_models.checkpoint import Chances
 from doorward_models.liveness import data, measures, network, recapture, train
-from doorward_models.liveness.__main__ import folder, lesson, table
+from doorward_models.liveness.__main__ import folder, lesson_file, table
 
 SCORES = np.array([0.1, 0.6, 0.4, 0.9, 0.8])
 REAL = np.array([False, False, True, True, True])
@@ -49,7 +49,7 @@ def test_a_set_is_judged_at_the_threshold_of_the_others():
 def test_every_set_and_kind_is_drawn_evenly():
     faces = made_up()
     of = train.groups(faces, np.arange(40))
-    rows = train.draw(np.random.default_rng(0), of[True], 4000)
+    rows = train.evenly(np.random.default_rng(0), of[True], 4000)
     assert faces.real[rows].all()
     assert np.mean(faces.sets[rows] == "a") == pytest.approx(0.5, abs=0.05)
 
@@ -81,12 +81,12 @@ def test_imitations_stay_in_range_and_change_the_image():
 def test_a_finished_training_is_loaded_and_exports_the_same_function(tmp_path):
     faces = made_up()
     s = train.Settings(lesson=2, steps=2, batch=8, made="a command")
-    taught = train.lesson(faces, s, tmp_path / "lesson.pt")
-    before = {k: v.clone() for k, v in taught.state_dict().items()}
-    trained = train.train(taught, faces, np.arange(40), s, tmp_path / "all.pt")
-    assert all(torch.equal(v, before[k]) for k, v in taught.state_dict().items()), "the next set begins with it too"
-    assert not torch.equal(trained.logit.weight, taught.logit.weight)
-    again = train.train(taught, faces, np.arange(40), s, tmp_path / "all.pt")
+    pupil = train.lesson(faces, s, tmp_path / "lesson.pt")
+    before = {k: v.clone() for k, v in pupil.state_dict().items()}
+    trained = train.train(pupil, faces, np.arange(40), s, tmp_path / "all.pt")
+    assert all(torch.equal(v, before[k]) for k, v in pupil.state_dict().items()), "the next set begins with it too"
+    assert not torch.equal(trained.logit.weight, pupil.logit.weight)
+    again = train.train(pupil, faces, np.arange(40), s, tmp_path / "all.pt")
     assert checkpoint.made(tmp_path / "all.pt") == ["a command"]
     expected = train.scores(trained, faces.images[:4])
     assert np.allclose(train.scores(again, faces.images[:4]), expected)
@@ -97,9 +97,29 @@ def test_a_finished_training_is_loaded_and_exports_the_same_function(tmp_path):
     assert np.allclose(1 / (1 + np.exp(-logits[:, 0])), expected, atol=1e-4)
 
 
+def test_a_lesson_that_was_stopped_ends_as_one_that_was_not(tmp_path, monkeypatch):
+    faces, s = made_up(), train.Settings(lesson=4, batch=4)
+    straight = train.lesson(faces, s, tmp_path / "straight.pt")
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    shown, change = [], train.change
+
+    def stops(images, generator):
+        shown.append(images)
+        if len(shown) == 3:
+            raise KeyboardInterrupt
+        return change(images, generator)
+
+    monkeypatch.setattr(train, "change", stops)
+    with pytest.raises(KeyboardInterrupt):
+        train.lesson(faces, s, tmp_path / "stopped.pt")
+    resumed = train.lesson(faces, s, tmp_path / "stopped.pt")
+    assert len(shown) == 5, "two of the four steps were left"
+    assert all(torch.equal(v, resumed.state_dict()[k]) for k, v in straight.state_dict().items())
+
+
 def test_runs_of_other_steps_lie_apart(tmp_path):
     of = lambda lesson, steps: Namespace(runs=tmp_path, run="run", lesson=lesson, steps=steps)
-    assert lesson(of(9, 1)) == lesson(of(9, 2)) != lesson(of(8, 1))
+    assert lesson_file(of(9, 1)) == lesson_file(of(9, 2)) != lesson_file(of(8, 1))
     assert len({folder(of(*counts)) for counts in ((9, 1), (9, 2), (8, 1))}) == 3
 
 

@@ -1,6 +1,5 @@
 """Simulated int8 on values with a known answer, and against the quantised model."""
 
-import numpy as np
 import onnx
 import pytest
 import torch

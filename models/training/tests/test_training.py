@@ -244,4 +244,4 @@ def test_the_section_of_a_model_says_what_the_daemon_has_to_know(tmp_path):
         "input": {"width": 320, "height": 256, "channels": "BGR", "mean": [0.0] * 3, "scale": [1.0] * 3},
         "detection": {"score": 0.5}, "data": '"x"',
     }
-    assert manifest.made("x").startswith("python -m x, commit ")
+    assert manifest.made("x", "train --fast").startswith("python -m x train --fast, commit ")

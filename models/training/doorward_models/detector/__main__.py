@@ -29,8 +29,7 @@ def train(args: argparse.Namespace) -> None:
     from .. import manifest, precision
     from .train import train
 
-    made = manifest.made(f"doorward_models.detector train --batch {args.batch} --steps {args.steps} "
-                         f"--rate {args.rate} --marks {args.marks}")
+    made = manifest.made("doorward_models.detector", manifest.since("train"))
     train(args.runs / "detector", args.size, args.steps, args.batch, args.rate, args.threads, args.start,
           args.marks, args.device or precision.best_device(), args.loaders, made)
 
@@ -48,7 +47,7 @@ def release(args: argparse.Namespace) -> None:
     folder = args.runs / "detector"
     trained = args.checkpoint or folder / "checkpoint.pt"
     network = export.load(trained)
-    plain, int8 = folder / "detector_f32.onnx", folder / "detector.onnx"
+    plain, int8 = folder / "detector_f32.onnx", folder / f"{args.name}.onnx"
     onnx.save(export.build(network), plain)
     scenes = shards.Shard(shards.complete(folder / "shards", args.size)[0])
     quantise.quantise(plain, int8, np.asarray(scenes.images[: args.calibrate]), args.method)
@@ -58,17 +57,18 @@ def release(args: argparse.Namespace) -> None:
         "accuracy": in_words(figures, *cost(network, HEIGHT, WIDTH)),
     }
     own = f"detection = {{ score = {figures.operating_point()}, nms_iou = {grid.OVERLAP} }}"
-    section = manifest.section(args.name, "detector", int8, manifest.Input(WIDTH, HEIGHT, "BGR", 0.0, 1.0), own, words)
+    image = manifest.Input(WIDTH, HEIGHT, "BGR", 0.0, 1.0)
+    section = manifest.section(args.name, "detector", int8, image, own, words)
     manifest.ship(int8, args.models, args.name, section)
 
 
-def in_words(figures, parameters: int, macs: int) -> str:
+def in_words(figures: "Figures", parameters: int, macs: int) -> str:
     """Of the manifest: what the detector finds, what it finds wrongly, how well and at which price."""
     at = figures.operating_point()
     return (f"at score {at}, chosen on these images: {100 * figures.found[at]:.2f} % of {figures.images:,} LFW "
             f"development faces, {figures.false[at]} false faces on {figures.photographs} held-out photographs; median "
-            f"landmark distance to YuNet {100 * figures.landmarks:.1f} % of the eye distance; {parameters:,} parameters, "
-            f"{macs / 1e6:.1f} M multiply-accumulates at {WIDTH}x{HEIGHT}")
+            f"landmark distance to YuNet {100 * figures.landmarks:.1f} % of the eye distance; "
+            f"{parameters:,} parameters, {macs / 1e6:.1f} M multiply-accumulates at {WIDTH}x{HEIGHT}")
 
 
 def evaluate(args: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from .. import precision
 from ..checkpoint import Checkpoint
-from . import grid, restore
+from . import export, grid, restore
 from .degrade import degrade
 from .loss import MARKS, loss
 from .network import Network, cost
@@ -103,7 +103,7 @@ def loop(
     device = next(network.parameters()).device
     parameters, average = list(network.parameters()), copy.deepcopy(network)
     optimiser = torch.optim.AdamW(parameters, lr=peak, weight_decay=1e-4)
-    checkpoint = Checkpoint(path, made, device, network=network, average=average, optimiser=optimiser)
+    checkpoint = Checkpoint(path, made, network=network, average=average, optimiser=optimiser)
     if checkpoint.step >= steps:
         return
     batches.seed = checkpoint.step
@@ -136,7 +136,7 @@ def begin(start: Path | None, shards: list[Path]) -> Network:
         images = np.array(Shard(shards[0]).images[:64]).transpose(0, 3, 1, 2)
         restore.load_into(network, start, torch.from_numpy(images).float())
     elif start:
-        network.load_state_dict(torch.load(start, weights_only=True, map_location="cpu")["parts"]["average"])
+        network = export.load(start)
     return network
 
 

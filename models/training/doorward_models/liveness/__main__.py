@@ -23,7 +23,7 @@ LICENCE = "trained by this project; see models/README.md for the data and the te
 
 def teach(a):
     """Give the lesson alone; the other commands give it where it was not given, and continue it."""
-    train.lesson(data.load(a.shared, a.runs), settings(a), lesson(a))
+    train.lesson(data.load(a.shared, a.runs), settings(a), lesson_file(a))
 
 
 def judge(a):
@@ -31,9 +31,9 @@ def judge(a):
     faces = data.load(a.shared, a.runs)
     s = settings(a)
     own = np.zeros(len(faces.real), np.float32)
-    taught = train.lesson(faces, s, lesson(a))
+    pupil = train.lesson(faces, s, lesson_file(a))
     for name in np.unique(faces.sets):
-        network = train.train(taught, faces, faces.rows(without=name), s, folder(a) / f"without_{name}.pt")
+        network = train.train(pupil, faces, faces.rows(without=name), s, folder(a) / f"without_{name}.pt")
         rows = faces.rows(only=name)
         own[rows] = train.scores(network, faces.images[rows])
     with whole(folder(a) / "judged.npy") as path:
@@ -65,7 +65,7 @@ def reference(a):
     images = [cv2.resize(zips.read_rgb(archive, n), (80, 80))[:, :, ::-1] for n in names]
     (sets, real), compared = data.labels(names), {}
     for path in a.model:
-        net = teacher.session(onnx.load(path).SerializeToString(), threads=1)
+        net = teacher.session(str(path), threads=1)
         source = net.get_inputs()[0].name
         logits = np.concatenate([
             net.run(None, {source: x.transpose(2, 0, 1)[None].astype(np.float32)})[0] for x in images
@@ -104,9 +104,9 @@ def release(a):
     faces = data.load(a.shared, a.runs)
     everything = np.arange(len(faces.real))
     s = settings(a)
-    taught = train.lesson(faces, s, lesson(a))
-    network = train.train(taught, faces, everything, s, folder(a) / "all.pt")
-    f32, int8 = folder(a) / "f32.onnx", folder(a) / "liveness.onnx"
+    pupil = train.lesson(faces, s, lesson_file(a))
+    network = train.train(pupil, faces, everything, s, folder(a) / "all.pt")
+    f32, int8 = folder(a) / "f32.onnx", folder(a) / f"{a.name}.onnx"
     export.save(fold(network), 1, f32, {})
     rows = np.linspace(0, len(faces.real) - 1, CALIBRATION_FACES).astype(int)
     quantise.static_qdq(f32, int8, [teacher.normalise(faces.images[r : r + 1]) for r in rows], "mse")
@@ -117,7 +117,7 @@ def release(a):
     point, _ = measures.equal_error(judged, faces.real)
     words = {
         "licence": LICENCE, "data": DATA,
-        "training": "; ".join(checkpoint.made(folder(a) / "all.pt")),
+        "training": "; ".join(dict.fromkeys(checkpoint.made(lesson_file(a)) + checkpoint.made(folder(a) / "all.pt"))),
         "accuracy": in_words(faces, judged, point, len(data.collections(a.shared)[1])),
     }
     apcer, bpcer = measures.rates(judged, faces.real, point)
@@ -137,18 +137,19 @@ def in_words(faces: data.Faces, judged: np.ndarray, point: float, shown: int) ->
 
 
 def settings(a) -> train.Settings:
-    made = manifest.made(f"doorward_models.liveness --lesson {a.lesson} --steps {a.steps} {a.function.__name__}")
+    arguments = f"--lesson {a.lesson} --steps {a.steps} {a.function.__name__}"
+    made = manifest.made("doorward_models.liveness", arguments)
     return train.Settings(lesson=a.lesson, steps=a.steps, device=a.device, made=made)
 
 
-def lesson(a) -> Path:
+def lesson_file(a) -> Path:
     """Of the run, which goes with the lesson's number of steps."""
     return a.runs / "liveness" / f"{a.run}-{a.lesson}.pt"
 
 
 def folder(a) -> Path:
     """Of what a run with this number of steps makes of its lesson."""
-    return lesson(a).with_suffix("") / str(a.steps)
+    return lesson_file(a).with_suffix("") / str(a.steps)
 
 
 def main() -> None:
@@ -157,7 +158,7 @@ def main() -> None:
                    help="data and reference models")
     p.add_argument("--runs", type=Path, default=TRAINING / "runs", help="caches and checkpoints")
     p.add_argument("--models", type=Path, default=TRAINING.parent, help="where shipped models lie")
-    p.add_argument("--run", default="run", help="below --runs/liveness; another one for other settings")
+    p.add_argument("--run", default="run", help="name of the run, below --runs/liveness")
     p.add_argument("--lesson", type=int, default=train.Settings.lesson, help="steps on faces without a label")
     p.add_argument("--steps", type=int, default=train.Settings.steps, help="on the sets, after the lesson")
     p.add_argument("--device", default=precision.best_device(), help="cpu or cuda; the GPU where there is one")

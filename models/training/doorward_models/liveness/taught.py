@@ -42,7 +42,7 @@ def further(shared: Path, runs: Path) -> np.ndarray:
     faces, _ = zips.faces(shared, runs)
     generator = torch.Generator().manual_seed(0)
     rows = np.linspace(0, len(faces) - 1, FURTHER).astype(int)
-    made = []
+    made = np.empty((FURTHER, *faces.shape[1:]), np.uint8)
     for k, part in enumerate(np.array_split(rows, FURTHER // 50)):
         images = teacher.unit(torch.from_numpy(faces[part]))
         if k % 2:
@@ -50,5 +50,5 @@ def further(shared: Path, runs: Path) -> np.ndarray:
         else:
             side = int(torch.randint(40, 112, (1,), generator=generator))
             images = augment.light(augment.low_resolution(images, side), generator)
-        made.append(((images + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy())
-    return np.concatenate(made)
+        made[50 * k : 50 * (k + 1)] = ((images + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1)
+    return made

@@ -17,7 +17,6 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from .. import augment, muon, precision
 from ..checkpoint import Chances, Checkpoint
-from ..networks import Unit
 from ..teacher import unit
 from . import measures
 from .data import Faces
@@ -52,9 +51,9 @@ def groups(faces: Faces, rows: np.ndarray) -> dict[bool, list[np.ndarray]]:
     return {real: [g for g in (of(n, real) for n in names) if len(g)] for real in (True, False)}
 
 
-def draw(chances: np.random.Generator, of: list[np.ndarray], count: int) -> np.ndarray:
+def evenly(generator: np.random.Generator, of: list[np.ndarray], count: int) -> np.ndarray:
     """`count` rows, each from a set chosen evenly."""
-    return np.array([chances.choice(of[s]) for s in chances.integers(0, len(of), count)])
+    return np.array([generator.choice(of[s]) for s in generator.integers(0, len(of), count)])
 
 
 def change(images: torch.Tensor, generator) -> torch.Tensor:
@@ -80,7 +79,8 @@ def batch(faces: Faces, of, s: Settings, threshold: float, chances: Chances) -> 
     networks are not asked about what is imitated.
     """
     half, imitated = s.batch // 2, round(s.batch / 2 * s.imitated)
-    real, presented = draw(chances.numpy, of[True], half + imitated), draw(chances.numpy, of[False], half - imitated)
+    real, presented = (evenly(chances.numpy, of[kind], count)
+                       for kind, count in ((True, half + imitated), (False, half - imitated)))
     rows, others = np.concatenate([real, presented]), chances.numpy.integers(0, len(faces.further), s.batch)
     images = unit(torch.from_numpy(np.concatenate([faces.images[rows], faces.further[others]])))
     attacks = slice(half, half + imitated)
@@ -92,40 +92,42 @@ def batch(faces: Faces, of, s: Settings, threshold: float, chances: Chances) -> 
 
 
 def lesson(faces: Faces, s: Settings, path: Path) -> LivenessNet:
-    """A network that has learnt from the faces without a label; goes on from `path`, where it is left."""
+    """A network that has learnt from the faces without a label; goes on from `path`, where it is left.
+
+    Even is what the published networks say of half of all webcam faces: of the sets it knows that number and no more.
+    """
     torch.manual_seed(s.seed)
     wanted = believed(faces.further_answers, float(np.median(faces.answers)), s)
 
-    def draw(chances: Chances) -> tuple[torch.Tensor, torch.Tensor]:
+    def shown(chances: Chances) -> tuple[torch.Tensor, torch.Tensor]:
         rows = np.sort(chances.numpy.integers(0, len(wanted), 2 * s.batch))
         return change(unit(torch.from_numpy(faces.further[rows])), chances.torch), wanted[rows]
 
-    return learn(LivenessNet(), draw, s.lesson, s.lesson_rate, s, path)
+    return learn(LivenessNet(), shown, s.lesson, s.lesson_rate, s, path)
 
 
-def train(taught: LivenessNet, faces: Faces, rows: np.ndarray, s: Settings, path: Path) -> LivenessNet:
-    """What becomes of a network after the lesson, trained on `rows`; goes on from `path`, where it is left."""
+def train(pupil: LivenessNet, faces: Faces, rows: np.ndarray, s: Settings, path: Path) -> LivenessNet:
+    """What becomes of the pupil of the lesson on `rows`; goes on from `path`, where it is left."""
     of = groups(faces, rows)
     threshold, _ = measures.equal_error(faces.answers[rows], faces.real[rows])
-    draw = lambda chances: batch(faces, of, s, threshold, chances)
-    return learn(copy.deepcopy(taught), draw, s.steps, s.rate, s, path)
+    shown = lambda chances: batch(faces, of, s, threshold, chances)
+    return learn(copy.deepcopy(pupil), shown, s.steps, s.rate, s, path)
 
 
-def learn(network: LivenessNet, draw, steps: int, rate: float, s: Settings, path: Path) -> LivenessNet:
-    """`network` after so many steps on what `draw` gives: images and the wanted probabilities."""
+def learn(network: LivenessNet, shown, steps: int, rate: float, s: Settings, path: Path) -> LivenessNet:
+    """`network` after so many steps on what it is `shown`: images and the wanted probabilities."""
     network = network.to(s.device, memory_format=torch.channels_last).train()
-    dense = [m.conv.weight for m in network.modules() if isinstance(m, Unit) and m.conv.groups == 1]
-    rest = [p for p in network.parameters() if all(p is not d for d in dense)]
+    dense, rest = muon.split(network)
     optimisers, peaks = [muon.Muon(dense, rate), torch.optim.AdamW(rest)], (rate, rate * VECTOR_RATE)
     chances = Chances(s.seed)
-    checkpoint = Checkpoint(path, s.made, s.device, network=network, chances=chances,
+    checkpoint = Checkpoint(path, s.made, network=network, chances=chances,
                             convolutions=optimisers[0], rest=optimisers[1])
     for step in checkpoint.steps(steps):
         share = min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
         for optimiser, peak in zip(optimisers, peaks):
             optimiser.param_groups[0]["lr"] = peak * share
             optimiser.zero_grad()
-        images, wanted = (x.to(s.device) for x in draw(chances))
+        images, wanted = (x.to(s.device) for x in shown(chances))
         with precision.autocast(s.device):
             logits = network(images.contiguous(memory_format=torch.channels_last))[:, 0].float()
         binary_cross_entropy_with_logits(logits, wanted).backward()

@@ -4,6 +4,7 @@ Owns the batches, the loop and the result of each run (`<folder>/<name>.json`); 
 repeated, one that was stopped goes on. The budget is counted in drawings, so that every method sees as many.
 """
 
+import copy
 import json
 import math
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from .. import losses, muon, precision
 from ..checkpoint import Chances, Checkpoint
-from ..networks import Unit
 from ..whole import whole
 from . import data
 from .methods import METHODS, cosine
@@ -75,16 +75,6 @@ class Batches:
         return affine(images, self.chances.torch), torch.from_numpy(chosen).repeat_interleave(s.drawings)
 
 
-def optimisers(network, head, s: Settings) -> list[torch.optim.Optimizer]:
-    """Muon for the convolutions, AdamW for the rest; each group keeps its peak rate."""
-    dense = [m.conv.weight for m in network.modules() if isinstance(m, Unit)]
-    rest = [p for p in [*network.parameters(), *head.parameters()] if all(p is not d for d in dense)]
-    made = [muon.Muon(dense, s.rate), torch.optim.AdamW(rest, s.vector_rate, weight_decay=0.05)]
-    for optimiser in made:
-        optimiser.param_groups[0]["peak"] = optimiser.param_groups[0]["lr"]
-    return made
-
-
 def fit(shared: Path, folder: Path, s: Settings, teacher: CharacterNet | None = None):
     """A trained network, its head, and how it compares; with a `teacher`, its embeddings are copied.
 
@@ -94,9 +84,12 @@ def fit(shared: Path, folder: Path, s: Settings, teacher: CharacterNet | None = 
     batches, network = Batches(shared, s), CharacterNet(s.width).to(s.device, memory_format=torch.channels_last)
     method = METHODS.get(s.method)
     head = (method.head(batches.count) if method else torch.nn.Identity()).to(s.device)
-    steps = optimisers(network, head, s)
-    checkpoint = Checkpoint(folder / f"{s.name}.pt", device=s.device, network=network, head=head,
-                            chances=batches.chances, convolutions=steps[0], rest=steps[1])
+    if teacher is not None:
+        teacher = copy.deepcopy(teacher).to(s.device)
+    dense, rest = muon.split(network, head)
+    optimisers, peaks = [muon.Muon(dense, s.rate), torch.optim.AdamW(rest, weight_decay=0.05)], (s.rate, s.vector_rate)
+    checkpoint = Checkpoint(folder / f"{s.name}.pt", network=network, head=head, chances=batches.chances,
+                            convolutions=optimisers[0], rest=optimisers[1])
     for step in checkpoint.steps(s.steps):
         images, labels = (x.to(s.device) for x in batches.draw())
         images = images.contiguous(memory_format=torch.channels_last)
@@ -106,15 +99,14 @@ def fit(shared: Path, folder: Path, s: Settings, teacher: CharacterNet | None = 
             loss = method.loss(head, embeddings, labels, batches.chances.torch)
         else:
             with torch.no_grad():
-                wanted = teacher.to(s.device)(images)
+                wanted = teacher(images)
             loss = (4 * losses.cosine_distillation(embeddings, wanted)
                     + 10 * losses.relational_distillation(embeddings, wanted))
-        for optimiser in steps:
+        for optimiser, peak in zip(optimisers, peaks):
             optimiser.zero_grad()
-            optimiser.param_groups[0]["lr"] = (
-                optimiser.param_groups[0]["peak"] * 0.5 * (1 + math.cos(math.pi * step / s.steps)))
+            optimiser.param_groups[0]["lr"] = peak * 0.5 * (1 + math.cos(math.pi * step / s.steps))
         loss.backward()
-        for optimiser in steps:
+        for optimiser in optimisers:
             optimiser.step()
     return network.eval().cpu(), head.cpu(), method.compare if method else cosine
 
