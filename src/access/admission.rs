@@ -4,13 +4,14 @@
 //! a claimed identity (1:1). It goes on as long as more evidence may change the answer: a claim,
 //! more frames for presentation attack detection, a challenge.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use jiff::ZonedDateTime;
 
 use super::answer::{Answer, Case, Reason, Ruling};
 use super::attempt::Attempt;
+use super::claim::Claim;
 use super::lockout::{DOOR, Lockout, LockoutRules, Refusals};
 use super::rules::{Denial, Evidence, Rule, decide, sees_an_attack};
 use crate::challenge::{Challenge, ChallengeRules, Pose, Progress, Turn};
@@ -46,15 +47,6 @@ impl AccessRules {
         let of = self.hold_similarity.get(templates.saturating_sub(1));
         of.or(last).copied().unwrap_or(f32::INFINITY)
     }
-}
-
-/// A claimed identity that waits for its face.
-struct Claim {
-    subject: String,
-    until: Duration,
-    /// A frame has come since.
-    pictured: bool,
-    votes: HashMap<TrackId, VecDeque<bool>>,
 }
 
 /// Answers whoever wants to come in.
@@ -152,43 +144,40 @@ impl Admission {
         } else if !known {
             self.deny(case, Reason::ClaimOfNobody, now);
         } else {
-            let evidence = Evidence {
-                claim: true,
-                ..Evidence::default()
-            };
-            match decide(&self.rules.rules, subject, wall, evidence) {
-                Ok(grant) => {
-                    let rule = grant.rule.name.clone();
-                    self.lockout.forgive(subject);
-                    if let Some(attempt) = self.open_attempt(subject) {
-                        attempt.closed = true;
-                    }
-                    self.say(
-                        Ruling::Granted {
-                            rule,
-                            suspicious: false,
-                        },
-                        case,
-                    );
-                }
-                Err(denial) => match self.open_attempt(subject) {
-                    Some(attempt) => {
-                        (attempt.claimed, attempt.missing) = (true, Denial::FaceMissing);
-                    }
-                    None if denial.may_pass() => {
-                        let (subject, votes) = (subject.to_owned(), HashMap::new());
-                        self.claim = Some(Claim {
-                            subject,
-                            until,
-                            pictured: false,
-                            votes,
-                        });
-                    }
-                    None => self.deny(case, Reason::Rules(denial), now),
-                },
-            }
+            self.take_claim(case, subject, until, now, wall);
         }
         std::mem::take(&mut self.answers)
+    }
+
+    /// An identity is claimed that may be: opens where the rules ask for no more, waits for the face where that
+    /// may help, else denies.
+    fn take_claim(
+        &mut self,
+        case: Case,
+        subject: &str,
+        until: Duration,
+        now: Duration,
+        wall: Option<&ZonedDateTime>,
+    ) {
+        let evidence = Evidence {
+            claim: true,
+            ..Evidence::default()
+        };
+        match decide(&self.rules.rules, subject, wall, evidence) {
+            Ok(grant) => {
+                let (rule, suspicious) = (grant.rule.name.clone(), false);
+                self.lockout.forgive(subject);
+                if let Some(attempt) = self.open_attempt(subject) {
+                    attempt.closed = true;
+                }
+                self.say(Ruling::Granted { rule, suspicious }, case);
+            }
+            Err(denial) => match self.open_attempt(subject) {
+                Some(attempt) => (attempt.claimed, attempt.missing) = (true, Denial::FaceMissing),
+                None if denial.may_pass() => self.claim = Some(Claim::new(subject, until)),
+                None => self.deny(case, Reason::Rules(denial), now),
+            },
+        }
     }
 
     /// Takes what a frame at `now` brought. `wall` is the time at the door, `None` when the clock
@@ -203,7 +192,7 @@ impl Admission {
         // Before anybody is looked at: frames may have stopped for longer than the claim was good.
         self.expire_claim(now);
         if let Some(claim) = &mut self.claim {
-            claim.pictured = true;
+            claim.picture();
         }
         for decision in decisions {
             let face = faces.iter().find(|face| face.track == decision.shown.track);
@@ -214,7 +203,9 @@ impl Admission {
             }
         }
         for face in faces {
-            if let Some(subject) = self.verified(face) {
+            let AccessRules { agree, of, .. } = self.rules;
+            let claim = self.claim.as_mut();
+            if let Some(subject) = claim.and_then(|claim| claim.verified(face, agree, of)) {
                 self.begin(&subject, face, now);
             }
             self.consider(face, now, wall);
@@ -242,15 +233,6 @@ impl Admission {
         if counts && !self.lockout.limits(DOOR, now) {
             self.refuse(None, now);
         }
-    }
-
-    /// Counts a frame for the claim; the claimed subject when enough of them agree.
-    fn verified(&mut self, face: &SeenFace) -> Option<String> {
-        let (claim, verification) = (self.claim.as_mut()?, face.verification.as_ref()?);
-        let accepted = verification.is_accepted() && *verification.subject == *claim.subject;
-        let votes = claim.votes.entry(face.track).or_default();
-        let agreeing = cast(votes, accepted, self.rules.of);
-        (accepted && agreeing >= self.rules.agree).then(|| claim.subject.clone())
     }
 
     /// Enough frames agree on `subject`.
@@ -296,24 +278,7 @@ impl Admission {
         };
         attempt.seen = now;
         if attempt.closed {
-            // Whoever has waited as told, and is still there, may try again.
-            let shown = attempt.is_shown_by(face);
-            let agreeing = cast(&mut attempt.votes, shown, self.rules.of);
-            let again = attempt.limited && shown && agreeing >= self.rules.agree;
-            if again && !self.lockout.limits(&attempt.subject, now) {
-                let evidence = Evidence {
-                    face: true,
-                    ..Evidence::default()
-                };
-                let judged = decide(&self.rules.rules, &attempt.subject, wall, evidence);
-                // Whoever has a card begins with that.
-                if judged.err() == Some(Denial::ClaimMissing) {
-                    return;
-                }
-                let subject = attempt.subject.clone();
-                self.begin(&subject, face, now);
-            }
-            return;
+            return self.try_again(face, now, wall);
         }
         let shown = attempt.is_shown_by(face);
         if shown {
@@ -375,6 +340,28 @@ impl Admission {
         }
     }
 
+    /// One more frame after an attempt: whoever has waited as told, and is still there, may try again.
+    fn try_again(&mut self, face: &SeenFace, now: Duration, wall: Option<&ZonedDateTime>) {
+        let Some(attempt) = self.attempts.get_mut(&face.track) else {
+            return;
+        };
+        let shown = attempt.is_shown_by(face);
+        let agreeing = cast(&mut attempt.votes, shown, self.rules.of);
+        let again = attempt.limited && shown && agreeing >= self.rules.agree;
+        if again && !self.lockout.limits(&attempt.subject, now) {
+            let evidence = Evidence {
+                face: true,
+                ..Evidence::default()
+            };
+            let judged = decide(&self.rules.rules, &attempt.subject, wall, evidence);
+            // Whoever has a card begins with that.
+            if judged.err() != Some(Denial::ClaimMissing) {
+                let subject = attempt.subject.clone();
+                self.begin(&subject, face, now);
+            }
+        }
+    }
+
     /// Ends what has taken too long.
     fn expire(&mut self, now: Duration) {
         let AccessRules { wait, gap, .. } = self.rules;
@@ -401,12 +388,7 @@ impl Admission {
 
     /// Ends the claim when its time is over.
     fn expire_claim(&mut self, now: Duration) {
-        if let Some(claim) = self.claim.as_ref().filter(|claim| now >= claim.until) {
-            let reason = if claim.pictured {
-                Reason::Rules(Denial::FaceMissing)
-            } else {
-                Reason::NoPicture
-            };
+        if let Some(reason) = self.claim.as_ref().and_then(|claim| claim.overdue(now)) {
             self.end_claim(reason, now);
         }
     }
@@ -414,12 +396,7 @@ impl Admission {
     /// The claim's face was not seen.
     fn end_claim(&mut self, reason: Reason, now: Duration) {
         if let Some(claim) = self.claim.take() {
-            let case = Case {
-                subject: Some(claim.subject),
-                claimed: true,
-                ..Case::default()
-            };
-            self.deny(case, reason, now);
+            self.deny(claim.case(), reason, now);
         }
     }
 

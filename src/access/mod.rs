@@ -6,6 +6,7 @@
 mod admission;
 mod answer;
 mod attempt;
+mod claim;
 mod lockout;
 mod rules;
 mod schedule;

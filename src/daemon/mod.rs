@@ -6,9 +6,11 @@
 //! `door-events`, to store what it did. Where commands are taken, `commands` judges and obeys
 //! them, and `worker` does what takes long of it. Only this room knows all edges.
 
+mod capture;
 mod commands;
 mod door;
 mod door_events;
+mod end;
 mod events;
 mod executor;
 mod guard;
@@ -16,10 +18,12 @@ mod journal;
 mod keeper;
 mod outbox;
 mod pace;
+mod pruning;
 mod quota;
 mod reload;
 mod service;
 mod shared;
+mod sight;
 mod signals;
 mod sink;
 mod threads;
@@ -37,13 +41,15 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use crate::camera::{CameraState, CaptureEnd, Latest, Progress, Stop, capture_loop};
+use crate::camera::{Latest, Progress, Stop};
 use crate::config::SourceKind;
 use crate::door::Strike;
 use crate::mqtt::{DeviceState, Publisher};
 use crate::store::{Store, hold};
 
+use capture::capture;
 use door::Door;
+use end::{End, drain, wait_for_end};
 use events::EventMaker;
 use executor::Executor;
 use guard::Guard;
@@ -58,9 +64,6 @@ use wishes::Wishes;
 pub(crate) use events::clock_synced;
 pub use journal::stderr_is_journal;
 pub use reload::Load;
-
-/// How long a replay's last events may take to reach the broker.
-const LAST_EVENTS: Duration = Duration::from_secs(10);
 
 /// How long the end may wait for what cannot be cancelled.
 const LAST_BREATH: Duration = Duration::from_millis(500);
@@ -261,73 +264,5 @@ fn wipe(shared: &Shared) {
     let section = lock(&shared.setup).config.store.clone();
     if let Err(error) = Store::open(&section, Timestamp::now()) {
         log::warn!("what was removed is not wiped yet: {error}");
-    }
-}
-
-/// Why the daemon stops.
-#[derive(PartialEq, Eq)]
-enum End {
-    /// This signal told it to.
-    Told(&'static str),
-    /// A replay is over, or a thread has failed.
-    Finished,
-}
-
-/// Waits for the first signal, or for the end of a thread or of the publisher.
-async fn wait_for_end(
-    first: oneshot::Receiver<&'static str>,
-    ended: &Notify,
-    connected: Option<watch::Receiver<bool>>,
-) -> End {
-    tokio::select! {
-        biased;
-        signal = first => signal.map_or(End::Finished, End::Told),
-        () = ended.notified() => End::Finished,
-        () = gone(connected) => End::Finished,
-    }
-}
-
-/// Returns when the publisher has ended, which it does not by itself.
-async fn gone(connected: Option<watch::Receiver<bool>>) {
-    match connected {
-        Some(mut connected) => while connected.changed().await.is_ok() {},
-        None => std::future::pending().await,
-    }
-}
-
-/// Gives the broker a moment to take the last events of a replay. What it does not take stays in
-/// the outbox.
-async fn drain(shared: &Shared) {
-    let until = Instant::now() + LAST_EVENTS;
-    while lock(&shared.store).outbox_len().is_ok_and(|n| n > 0) && Instant::now() < until {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// The capture thread: keeps the source open and reports its losses.
-fn capture(origin: Instant, slot: &Latest, progress: &Progress, shared: &Shared) {
-    let open = || {
-        let setup = Arc::clone(&lock(&shared.setup));
-        setup.open_source(origin)
-    };
-    let end = capture_loop(open, slot, &shared.stop, progress, |change| {
-        let (camera, words, reason) = match change {
-            CameraState::Streaming { source } => {
-                log::info!("camera: {source}");
-                ("ok", format!("camera {source}"), None)
-            }
-            CameraState::Lost { reason } => {
-                log::warn!("camera lost: {reason}");
-                ("gone", format!("no camera ({reason})"), Some("camera_lost"))
-            }
-            CameraState::Recovered { source, after } => {
-                log::info!("camera back after {:.1} s: {source}", after.as_secs_f32());
-                ("ok", format!("camera {source}"), Some("camera_recovered"))
-            }
-        };
-        shared.tell_camera(camera, words, reason);
-    });
-    if end == CaptureEnd::SourceEnded {
-        log::info!("the replay has ended");
     }
 }

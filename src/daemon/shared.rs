@@ -12,6 +12,7 @@ use super::reload::Successor;
 use super::service::Words;
 use super::sink::EventSink;
 use crate::camera::Stop;
+use crate::config::SourceKind;
 use crate::event::VerificationEvent;
 use crate::mqtt::DeviceState;
 use crate::setup::Setup;
@@ -86,6 +87,16 @@ impl Shared {
             let _ = self.publish(event);
         }
         before
+    }
+
+    /// Whether the camera is told to be lost.
+    pub(super) fn camera_is_gone(&self) -> bool {
+        self.state.borrow().camera == "gone"
+    }
+
+    /// Where frames come from.
+    pub(super) fn source(&self) -> SourceKind {
+        lock(&self.setup).config.camera.source
     }
 
     /// Puts on record that the daemon ends because of an error.

@@ -7,23 +7,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 
-use super::events::clock_synced;
 use super::guard::{Guard, remembered};
 use super::pace::Pace;
+use super::pruning::Pruning;
 use super::reload::Successor;
 use super::shared::{Shared, lock};
+use super::sight::Sight;
 use super::wishes::Wished;
 use crate::camera::{Latest, Progress, Taken};
 use crate::config::SourceKind;
-use crate::image::{Frame, ImageError};
+use crate::image::Frame;
 use crate::pipeline::{Pipeline, Step, StepError, Timings};
 
 /// How often the gallery is looked at for changes, and the state is told.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
-/// How often old events leave the audit trail.
-const PRUNING: Duration = Duration::from_secs(600);
-/// Frames in a row that are no pictures before it is worth a warning again.
-const BAD_FRAMES: u32 = 100;
 
 pub(super) struct Vision {
     pipeline: Pipeline,
@@ -39,18 +36,11 @@ pub(super) struct Vision {
     wished: Wished,
     /// The gallery's revision in the store when it was read.
     revision: Option<u64>,
-    bad_frames: u32,
-    /// Since when there have been no others, or it was last done something about that.
-    bad_since: Option<Instant>,
-    /// Words about the camera, while it gives nothing but bad frames.
-    blind: Option<String>,
+    sight: Sight,
     pace: Pace,
     /// When the house was kept last.
     kept: Instant,
-    /// When the audit trail was shortened last.
-    pruned: Option<Instant>,
-    /// Old events that have left the audit trail, while there are more.
-    going: usize,
+    pruning: Pruning,
     timings: Timings,
 }
 
@@ -73,13 +63,10 @@ impl Vision {
             origin,
             wished,
             revision: None,
-            bad_frames: 0,
-            bad_since: None,
-            blind: None,
+            sight: Sight::default(),
             pace: Pace::new(Instant::now()),
             kept: Instant::now(),
-            pruned: None,
-            going: 0,
+            pruning: Pruning::default(),
             timings: Timings::default(),
         }
     }
@@ -168,7 +155,7 @@ impl Vision {
         self.guard.prepare(&mut self.pipeline);
         match self.pipeline.step(frame) {
             Ok(step) => {
-                self.see();
+                self.sight.good(&self.shared);
                 self.keep_pace(frame);
                 self.timings = step.timings;
                 let Timings {
@@ -200,11 +187,7 @@ impl Vision {
                 Ok(())
             }
             Err(StepError::Image(error)) => {
-                if self.bad_frames.is_multiple_of(BAD_FRAMES) {
-                    log::warn!("frame {} is skipped: {error}", frame.sequence);
-                }
-                self.bad_frames += 1;
-                self.see_nothing(&error);
+                self.sight.bad(frame.sequence, &error, &self.shared);
                 self.idle();
                 Ok(())
             }
@@ -212,53 +195,12 @@ impl Vision {
         }
     }
 
-    /// A frame could be looked at.
-    fn see(&mut self) {
-        (self.bad_frames, self.bad_since) = (0, None);
-        let Some(words) = self.blind.take() else {
-            return;
-        };
-        // It may have been lost and opened anew meanwhile, and that been told.
-        if self.is_gone() {
-            log::info!("camera back, its frames can be read again: {words}");
-            let back = Some("camera_recovered");
-            self.shared.tell_camera("ok", words, back);
-        }
-    }
-
-    /// A frame could not be looked at. A camera that gives no others is as good as lost.
-    fn see_nothing(&mut self, error: &ImageError) {
-        let timeout = lock(&self.shared.setup).camera_request().timeout;
-        if self.bad_since.get_or_insert_with(Instant::now).elapsed() < timeout {
-            return;
-        }
-        self.bad_since = None;
-        if !self.is_gone() {
-            log::warn!("camera lost: its frames cannot be read: {error}");
-            let words = format!("no camera (its frames cannot be read: {error})");
-            let lost = Some("camera_lost");
-            self.blind = Some(self.shared.tell_camera("gone", words, lost));
-        }
-        if self.source() == SourceKind::V4l2 {
-            self.shared.stop.reopen();
-        }
-    }
-
-    /// Whether the camera is told to be lost.
-    fn is_gone(&self) -> bool {
-        self.shared.state.borrow().camera == "gone"
-    }
-
-    fn source(&self) -> SourceKind {
-        lock(&self.shared.setup).config.camera.source
-    }
-
     /// Nothing has been seen for a while.
     fn idle(&mut self) {
         self.guard.prepare(&mut self.pipeline);
         let mut step = Step::default();
         // A replay's time stands still between its frames.
-        if self.source() == SourceKind::V4l2 {
+        if self.shared.source() == SourceKind::V4l2 {
             step.decisions = self.pipeline.end_visits(self.guard.now());
             step.timings = self.timings;
             self.publish(&step);
@@ -282,7 +224,7 @@ impl Vision {
 
     /// When a frame was taken: a camera's is as old as it is, a replay's is from now.
     fn taken(&self, frame: &Frame) -> Instant {
-        match self.source() {
+        match self.shared.source() {
             SourceKind::V4l2 => self.origin + frame.captured_at,
             SourceKind::Replay => Instant::now(),
         }
@@ -306,38 +248,12 @@ impl Vision {
         if let Err(error) = self.reload() {
             log::error!("the gallery could not be read again: {error:#}");
         }
-        self.prune();
+        self.pruning.run(&self.shared);
         let rate = self.pace.rate(self.kept);
         let dropped = slot.replaced() + self.progress.dropped.load(Ordering::Relaxed);
         self.shared.state.send_modify(|s| {
             s.frames_per_second = rate.unwrap_or(s.frames_per_second);
             s.frames_dropped = dropped;
         });
-    }
-
-    /// Drops old events from the audit trail, on the word of a clock that is right alone: every
-    /// ten minutes, and then a piece at a time while there are more.
-    fn prune(&mut self) {
-        let trusted = lock(&self.shared.setup).config.device.trust_clock;
-        let passed = self.pruned.map(|at| at.elapsed());
-        let waits = self.going == 0 && passed.is_some_and(|passed| passed < PRUNING);
-        if !clock_synced(trusted) || waits {
-            return;
-        }
-        self.pruned = Some(Instant::now());
-        let passed = passed.unwrap_or_default();
-        match lock(&self.shared.store).prune(Timestamp::now(), passed) {
-            Ok(0) => {
-                let gone = std::mem::take(&mut self.going);
-                if gone > 0 {
-                    log::info!("{gone} old events have left the audit trail");
-                }
-            }
-            Ok(events) => self.going += events,
-            Err(error) => {
-                self.going = 0;
-                log::error!("the audit trail could not be shortened: {error}");
-            }
-        }
     }
 }

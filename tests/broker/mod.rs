@@ -102,7 +102,7 @@ impl Broker {
             if let Some(status) = child.try_wait().unwrap() {
                 panic!("the broker at port {port} ended with {status}: {said}");
             }
-            said.contains(" running")
+            said.contains(" running\n")
         });
         Self { child, port }
     }
