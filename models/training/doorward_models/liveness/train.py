@@ -1,9 +1,9 @@
 """Training of the presentation attack detector: one lesson for all, then on all sets or on all but one.
 
 Owns the drawing of batches and the loop. A network first learns what published networks say of many faces that
-nobody has labelled, then, in a few steps, the sets; what it is shown of those teaches it their rooms and people as
-well, so it is shown little. Every batch of these holds as many real as presented faces, and every set as much as any
-other: which set a face comes from then says nothing about what it is.
+nobody has labelled, then, in a few steps, the sets, which teach their rooms and people as well. Every batch of these
+holds as many real as presented faces, and every set as much as any other: which set a face comes from then says
+nothing about what it is.
 """
 
 import copy
