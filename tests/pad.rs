@@ -43,16 +43,18 @@ impl Tally {
     }
 }
 
-/// A picture on grey, since some are cut closely round the face.
+/// A picture with its edge repeated around it, since some are cut closely round the face, and a plain
+/// frame would look like that of a photo.
 fn framed(image: &RgbImage) -> RgbImage {
     let (width, height) = (image.width(), image.height());
-    let (left, top) = (width / 2, height / 2);
-    let mut framed = RgbImage::from_pixels(2 * width, 2 * height, vec![127; 12 * width * height]);
-    let rows = framed.pixels_mut().chunks_exact_mut(6 * width).skip(top);
-    for (to, from) in rows.zip(image.pixels().chunks_exact(3 * width)) {
-        to[3 * left..][..3 * width].copy_from_slice(from);
-    }
-    framed
+    let within =
+        |at: usize, length: usize| (at + length / 2).clamp(length, 2 * length - 1) - length;
+    let pixels = (0..2 * height).flat_map(|y| (0..2 * width).map(move |x| (x, y)));
+    let pixels = pixels.flat_map(|(x, y)| {
+        let at = 3 * (within(y, height) * width + within(x, width));
+        image.pixels()[at..at + 3].iter().copied()
+    });
+    RgbImage::from_pixels(2 * width, 2 * height, pixels.collect())
 }
 
 /// What the pipeline says of somebody who holds still.
