@@ -165,11 +165,12 @@ impl Admission {
         };
         match decide(&self.rules.rules, subject, wall, evidence) {
             Ok(grant) => {
-                let (rule, suspicious) = (grant.rule.name.clone(), false);
+                let rule = grant.rule.name.clone();
                 self.lockout.forgive(subject);
                 if let Some(attempt) = self.open_attempt(subject) {
                     attempt.closed = true;
                 }
+                let suspicious = false; // no face has been looked at
                 self.say(Ruling::Granted { rule, suspicious }, case);
             }
             Err(denial) => match self.open_attempt(subject) {

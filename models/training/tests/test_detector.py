@@ -7,7 +7,6 @@ import torch
 
 from doorward_models import checkpoint
 from doorward_models.detector import backgrounds, evaluate, export, grid, quantise, restore, shards, train
-from doorward_models.detector.__main__ import in_words
 from doorward_models.detector.loss import loss
 from doorward_models.detector.model_file import Detector
 from doorward_models.detector.network import Network
@@ -177,5 +176,5 @@ def test_the_operating_point_has_at_most_one_false_face_in_a_hundred_photographs
     assert counted(9, 5, 3, 2, 1, 0).operating_point() == 0.6
     with pytest.raises(ValueError, match="9 false faces on 200"):
         counted(9, 9, 9, 9, 9, 9).operating_point()
-    said = in_words(counted(9, 5, 3, 2, 1, 0), 1234, 5.6e6)
-    assert "score 0.6" in said and "100.00 % of 10" in said and "2 false faces on 200" in said and "1,234" in said
+    said = str(counted(9, 5, 3, 2, 1, 0))
+    assert "score 0.6" in said and "100.00 % of 10" in said and "2 false faces on 200" in said and "5.0 %" in said

@@ -9,7 +9,7 @@ import torch
 
 from doorward_models import checkpoint, export, teacher
 from doorward_models.checkpoint import Chances
-from doorward_models.liveness import data, measures, network, recapture, train
+from doorward_models.liveness import data, measures, network, recapture, taught, train
 from doorward_models.liveness.__main__ import folder, lesson_file, table
 
 SCORES = np.array([0.1, 0.6, 0.4, 0.9, 0.8])
@@ -76,6 +76,17 @@ def test_imitations_stay_in_range_and_change_the_image():
     changed = recapture.recapture(images, torch.Generator().manual_seed(1))
     assert changed.shape == images.shape and changed.abs().max() <= 1
     assert ((changed - images).abs().mean((1, 2, 3)) > 0.05).all()
+
+
+def test_half_of_the_further_faces_are_presented(tmp_path, monkeypatch):
+    faces = np.random.default_rng(0).integers(60, 200, (100, 112, 112, 3), dtype=np.uint8)
+    monkeypatch.setattr(taught, "FURTHER", 100)
+    monkeypatch.setattr(taught.zips, "faces", lambda shared, runs: (faces, None))
+    monkeypatch.setattr(taught, "recapture", lambda images, generator: -torch.ones_like(images))
+    made = taught.further(tmp_path, tmp_path)
+    assert made.shape == faces.shape and made.dtype == np.uint8
+    assert (made[50:] == 0).all() and (made[:50] > 0).mean() > 0.9, "in pieces of fifty"
+    assert not np.array_equal(made[:50], faces[:50]), "softened"
 
 
 def test_a_finished_training_is_loaded_and_exports_the_same_function(tmp_path):

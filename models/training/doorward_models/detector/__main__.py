@@ -52,23 +52,16 @@ def release(args: argparse.Namespace) -> None:
     scenes = shards.Shard(shards.complete(folder / "shards", args.size)[0])
     quantise.quantise(plain, int8, np.asarray(scenes.images[: args.calibrate]), args.method)
     figures = evaluate(int8, args.teacher, args.shared, folder, args.threads)
+    parameters, macs = cost(network, HEIGHT, WIDTH)
     words = {
         "licence": LICENCE, "data": DATA, "training": "; ".join(checkpoint.made(trained)),
-        "accuracy": in_words(figures, *cost(network, HEIGHT, WIDTH)),
+        "accuracy": f"{figures}; {parameters:,} parameters, "
+                    f"{macs / 1e6:.1f} M multiply-accumulates at {WIDTH}x{HEIGHT}",
     }
     own = f"detection = {{ score = {figures.operating_point()}, nms_iou = {grid.OVERLAP} }}"
     image = manifest.Input(WIDTH, HEIGHT, "BGR", 0.0, 1.0)
     section = manifest.section(args.name, "detector", int8, image, own, words)
     manifest.ship(int8, args.models, args.name, section)
-
-
-def in_words(figures: "Figures", parameters: int, macs: int) -> str:
-    """Of the manifest: what the detector finds, what it finds wrongly, how well and at which price."""
-    at = figures.operating_point()
-    return (f"at score {at}, chosen on these images: {100 * figures.found[at]:.2f} % of {figures.images:,} LFW "
-            f"development faces, {figures.false[at]} false faces on {figures.photographs} held-out photographs; median "
-            f"landmark distance to YuNet {100 * figures.landmarks:.1f} % of the eye distance; "
-            f"{parameters:,} parameters, {macs / 1e6:.1f} M multiply-accumulates at {WIDTH}x{HEIGHT}")
 
 
 def evaluate(args: argparse.Namespace) -> None:

@@ -22,7 +22,7 @@ LICENCE = "trained by this project; see models/README.md for the data and the te
 
 
 def teach(a):
-    """Give the lesson alone; the other commands give it where it was not given, and continue it."""
+    """Give the lesson alone; `judge` and `release` give it where it is not finished."""
     train.lesson(data.load(a.shared, a.runs), settings(a), lesson_file(a))
 
 
