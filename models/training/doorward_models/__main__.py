@@ -37,7 +37,7 @@ def distil(a):
     """Train a student; continues from the checkpoint of the run."""
     a.workers = 1 if a.device != "cpu" else a.workers
     settings = distill.Settings(minutes=a.minutes, rate=a.rate, batch=a.batch, workers=a.workers, grow=a.grow,
-                                int8=a.int8, warm_up=0.0 if a.int8 else 0.04, live=a.live, hard=a.hard, finish=a.finish,
+                                int8=a.int8, warm_up=0.0 if a.int8 else 0.04, live=a.live, finish=a.finish,
                                 device=a.device, made=manifest.made("doorward_models", manifest.since("distil")))
     config = Config(a.plan, a.width, a.activation, a.head, a.size, a.reduce)
     folder = a.runs / a.run
@@ -184,8 +184,6 @@ def arguments() -> argparse.Namespace:
                    help="start with small images")
     c.add_argument("--init", type=Path, help="checkpoint or exported model to start from")
     c.add_argument("--int8", action="store_true", help="simulate the rounding of int8, for the last minutes")
-    c.add_argument("--hard", type=float, default=0.0,
-                   help="draw a face the more often, by this power of one minus its cosine to the teacher at the start")
     c.add_argument("--live", action="store_true", help="ask the teacher about every image; wants a GPU")
     c.add_argument("--finish", action="store_true",
                    help="a slow end, at a rate below 0.002: real faces alone, normalisation as it is")

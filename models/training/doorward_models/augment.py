@@ -28,23 +28,20 @@ def smooth(like, channels: int, size: int, generator, knots=5):
     return curves @ heights @ curves.T
 
 
-def similarity_jitter(images, size: int, generator, mirror, degrees=6.0, scale=0.06, shift=0.03, bend=0.0,
-                      stretch=0.0):
+def similarity_jitter(images, size: int, generator, mirror, degrees=6.0, scale=0.06, shift=0.03, bend=0.0):
     """Rotates, scales, shifts and (where `mirror`) flips [B, 3, H, W], resampled to `size` pixels.
 
     `shift` is a fraction of the width; borders repeat. Up to `bend` of the width every part of the face moves by
-    itself: 0.03 makes another person of it. By up to exp(2 * `stretch`) it gets longer or wider, and it slants.
+    itself: 0.03 makes another person of it.
     """
     n = len(images)
     random = lambda limit: uniform(images, n, generator, limit)
     angle, zoom = random(math.radians(degrees)), torch.exp(random(scale))
     cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
-    most = stretch * torch.rand(n, generator=generator, device=images.device)
-    wide, slant = torch.exp(random(1) * most), random(0.5) * most
     flip = 1.0 - 2.0 * mirror.float()
     theta = torch.stack([
-        torch.stack([cos * flip * wide, cos * slant - sin / wide, random(2 * shift)], 1),
-        torch.stack([sin * flip * wide, sin * slant + cos / wide, random(2 * shift)], 1),
+        torch.stack([cos * flip, -sin, random(2 * shift)], 1),
+        torch.stack([sin * flip, cos, random(2 * shift)], 1),
     ], 1)
     grid = torch.nn.functional.affine_grid(theta, [n, 3, size, size], align_corners=False)
     if bend:
@@ -102,19 +99,17 @@ def occlude(images, generator, largest=0.4):
     return torch.where(covered, share[4][:, :, None, None] * 2 - 1, images)
 
 
-def mix(images, generator, share=0.4, beyond=0.0):
+def mix(images, generator, share=0.4):
     """Joins a `share` (up to a half) of the images with others of the batch: people that nobody has seen.
 
-    From an even blend of both to a patchwork of parts of either, or of what sets one apart from the other,
-    overdrawn by up to `beyond`.
+    From an even blend of both to a patchwork of parts of either.
     """
     order, count = torch.randperm(len(images), generator=generator, device=images.device), int(len(images) * share)
     some, others = order[:count], order[count : 2 * count]
     random = lambda: torch.rand((count, 1, 1, 1), generator=generator, device=images.device)
     weight = torch.sigmoid(random().logit() + 6 * random() * smooth(some, 1, images.shape[-1], generator))
-    weight = 0.5 + (weight - 0.5) * (1 + 2 * beyond * random())
     mixed = images.clone()
-    mixed[some] = (images[some] * weight + images[others] * (1 - weight)).clamp(-1, 1)
+    mixed[some] = images[some] * weight + images[others] * (1 - weight)
     return mixed
 
 
@@ -126,11 +121,11 @@ def uncover(faces, generator):
     return torch.where(ended[:, 0, :, :, None], faces[others], faces)
 
 
-def pose(faces, size: int, generator, mirrored=0.0, bend=0.0, stretch=0.0):
+def pose(faces, size: int, generator, mirrored=0.0, bend=0.0):
     """uint8 [B, 112, 112, 3] -> float [B, 3, size, size] in [-1, 1], turned, a share of them mirrored."""
     images = faces.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
     mirror = torch.rand(len(images), generator=generator, device=images.device) < mirrored
-    return similarity_jitter(images, size, generator, mirror, bend=bend, stretch=stretch)
+    return similarity_jitter(images, size, generator, mirror, bend=bend)
 
 
 def degrade(images, generator):

@@ -45,7 +45,6 @@ class Settings:
     save_every: float = 300.0  # seconds
     grow: bool = True  # start with small images
     int8: bool = False  # simulate the rounding of int8
-    hard: float = 0.0  # a face is drawn the more often by this power of how far student and teacher are apart on it
     live: bool = False  # ask the teacher about every image that the student sees
     finish: bool = False  # a short, slow end: real faces alone, normalisation as it is
     device: str = "cpu"
@@ -159,25 +158,16 @@ def load_average(checkpoint: Path) -> FaceNet:
 
 
 @torch.no_grad()
-def agreement(network: FaceNet, faces: torch.Tensor, rows, target, size: int) -> torch.Tensor:
-    """Cosines [B] between student and teacher on the B clean faces `rows`, seen at `size` pixels."""
+def agreement(network: FaceNet, faces: torch.Tensor, rows, target, size: int) -> float:
+    """Mean cosine between student and teacher on the clean faces `rows`, seen at `size` pixels."""
     network.eval()
-    cosines = []
+    total = 0.0
     for part in np.array_split(rows, max(1, len(rows) // 128)):
         images = interpolate(teacher.unit(faces[part]), size=(size, size), mode="bilinear", align_corners=False)
         with precision.autocast(faces.device.type):
             *_, given = network.features(with_mirror_images(images).contiguous(memory_format=torch.channels_last))
-        cosines.append(cosine_similarity(joined(given.float()), target.clean(part)))
-    return torch.cat(cosines)
-
-
-def chances(run: Run, faces: torch.Tensor, rows, target) -> np.ndarray | None:
-    """How likely each of the faces `rows` is drawn, in all 1; `None` where all are alike."""
-    if not run.settings.hard:
-        return None
-    apart = 1 - agreement(run.average, faces, rows, target, run.size).double().cpu().numpy()
-    chance = apart.clip(min=1e-3) ** run.settings.hard
-    return chance / chance.sum()
+        total += cosine_similarity(joined(given.float()), target.clean(part)).sum().item()
+    return total / len(rows)
 
 
 def channels_last(gradient: torch.Tensor) -> torch.Tensor:
@@ -244,12 +234,12 @@ def train(run: Run, faces: torch.Tensor, target, rank: int = 0) -> None:
     training, validation = targets.split(len(faces))
     seed = run.step * run.settings.workers + rank
     torch.manual_seed(seed)
-    order, chance = np.random.default_rng(seed), chances(run, faces, training, target)
+    order = np.random.default_rng(seed)
     bar = tqdm(total=round(run.settings.minutes * 60), initial=round(run.seconds), unit="s",
                mininterval=10, disable=rank > 0)
     begun, saved, mean = run.step, run.seconds, {}
     while run.progress < 1:
-        rows = np.sort(order.choice(training, run.settings.batch, replace=chance is not None, p=chance))
+        rows = np.sort(order.choice(training, run.settings.batch, replace=False))
         terms = learn(run, faces, rows, target)
         if run.step == begun + 1:
             run.seconds = saved  # the first step compiles, and does not count
@@ -259,7 +249,7 @@ def train(run: Run, faces: torch.Tensor, target, rank: int = 0) -> None:
             bar.set_postfix(step=run.step, size=run.size, **{k: f"{v.item():.4f}" for k, v in mean.items()})
         if rank == 0 and (run.seconds - saved > run.settings.save_every or run.progress >= 1):
             run.save()
-            agreed = agreement(run.average, faces, validation, target, run.size).mean().item()
+            agreed = agreement(run.average, faces, validation, target, run.size)
             report(run, agreed, {k: v.item() for k, v in mean.items()}, len(training))
             saved = run.seconds
     bar.close()

@@ -84,19 +84,16 @@ class Kept:
 
 
 class Live:
-    """Answers that the teacher gives while the student learns, about turned, bent, stretched, mirrored and mixed
-    faces.
+    """Answers that the teacher gives while the student learns, about turned, bent, mirrored and mixed faces.
 
     It is asked about one side of a face: which one is left to chance, so that on average it speaks of both.
     """
 
     SIDE = 112  # of the images that it is shown
     BEND = 0.03  # share of the width that parts of a face move by, at most
-    STRETCH = 0.25  # logarithm of the factor by which a face gets wider or less high, at most
-    BEYOND = 0.4  # how far a mixed face goes beyond either
 
     def __init__(self, network: teacher.Network, faces: Tensor, real: bool = False):
-        """`real`: only people that there are, neither bent, stretched nor mixed."""
+        """`real`: only people that there are, neither bent nor mixed."""
         self.network, self.faces, self.real = network, faces, real
         self.asked = precision.compiled(network, faces.device.type)
         self.made = precision.compiled(self.make, faces.device.type)
@@ -112,9 +109,8 @@ class Live:
         """Posed and (unless `real`) mixed faces [B, 3, SIDE, SIDE]."""
         if self.real:
             return augment.pose(faces, self.SIDE, None, mirrored=0.5)
-        posed = augment.pose(augment.uncover(faces, None), self.SIDE, None, mirrored=0.5, bend=self.BEND,
-                             stretch=self.STRETCH)
-        return augment.mix(posed, None, beyond=self.BEYOND)
+        posed = augment.pose(augment.uncover(faces, None), self.SIDE, None, mirrored=0.5, bend=self.BEND)
+        return augment.mix(posed, None)
 
     def view(self, faces: Tensor, rows: np.ndarray, size: int) -> tuple[Tensor, Answer]:
         """Posed and mixed faces [B, 3, size, size] and the answer to them."""

@@ -139,14 +139,12 @@ def test_occlusion_covers_one_rectangle_of_one_grey():
 
 
 def test_mixing_joins_some_and_leaves_the_others():
-    images = torch.linspace(-0.5, 0.5, 64).view(64, 1, 1, 1).expand(64, 3, 20, 20).contiguous()
+    images = torch.arange(64.0).view(64, 1, 1, 1).expand(64, 3, 20, 20).contiguous()
     mixed = augment.mix(images, torch.Generator().manual_seed(1), share=0.25)
     changed = (mixed != images).flatten(1).any(1)
-    assert changed.sum() == 16 and mixed.abs().max() <= 0.5
+    assert changed.sum() == 16 and mixed.min() >= 0 and mixed.max() <= 63
     spread = mixed[changed].flatten(1).std(1)
-    assert spread.min() < 0.015 < spread.max()  # blends, and patchworks
-    overdrawn = augment.mix(images, torch.Generator().manual_seed(1), share=0.5, beyond=0.4)
-    assert 0.5 < overdrawn.abs().max() <= 0.9
+    assert spread.min() < 1 < spread.max()  # blends, and patchworks
 
 
 def test_other_images_appear_where_a_crop_ended_and_nowhere_else():
@@ -165,31 +163,6 @@ def test_bending_moves_parts_of_a_face_and_keeps_its_size():
     bent = augment.similarity_jitter(rows, 112, torch.Generator().manual_seed(0), still, 0, 0, 0, bend=0.03)
     moved = (bent - rows).abs() * 56  # pixels
     assert 1 < moved.max() < 15 and (moved.mean((1, 2, 3)) < 4).all()
-
-
-def test_stretching_keeps_the_middle_and_the_area():
-    columns, rows = (torch.linspace(-1, 1, 101).view(1, 1, *shape).expand(8, 3, 101, 101) for shape in ((1, -1), (-1, 1)))
-    stretched = lambda images: augment.similarity_jitter(
-        images, 101, torch.Generator().manual_seed(0), torch.zeros(8, dtype=torch.bool), 0, 0, 0, stretch=0.25)
-    x, y = stretched(columns)[:, 0], stretched(rows)[:, 0]
-    assert x[:, 50, 50].abs().max() < 1e-3 and y[:, 50, 50].abs().max() < 1e-3
-    wide, slant, high = (v[:, 60, 50] - v[:, 40, 50] if k else v[:, 50, 60] - v[:, 50, 40]
-                         for v, k in ((x, 0), (x, 1), (y, 1)))
-    assert torch.allclose(wide * high, torch.tensor(0.4 * 0.4), atol=2e-3)
-    assert 1.1 < (wide / high).max() < 1.65 and 0.01 < slant.abs().max() < 0.06
-
-
-def test_faces_that_are_not_learnt_yet_are_drawn_more_often(tmp_path):
-    images, target = made_up()
-    settings = distill.Settings(workers=1, hard=2.0)
-    run = distill.start(tmp_path, SMALL, settings, None, images)
-    rows = np.arange(1, len(images))
-    apart = 1 - distill.agreement(run.average, images, rows, target, run.size).numpy()
-    chance = distill.chances(run, images, rows, target)
-    assert chance.sum() == pytest.approx(1) and np.argmax(chance) == np.argmax(apart)
-    assert chance.max() / chance.min() == pytest.approx((apart.max() / apart.min()) ** 2, rel=1e-4)
-    run.settings = distill.Settings(workers=1)
-    assert distill.chances(run, images, rows, target) is None
 
 
 def test_live_answers_are_about_the_image_that_the_student_sees():
