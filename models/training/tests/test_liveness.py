@@ -9,7 +9,7 @@ import torch
 
 from doorward_models import checkpoint, export, teacher
 from doorward_models.checkpoint import Chances
-from doorward_models.liveness import data, measures, network, recapture, taught, train
+from doorward_models.liveness import data, measures, network, recapture, taught, train, wall
 from doorward_models.liveness.__main__ import folder, lesson_file, table
 
 SCORES = np.array([0.1, 0.6, 0.4, 0.9, 0.8])
@@ -141,3 +141,13 @@ def test_the_table_says_the_rates():
     shown = data.labels(["a/real/1.png", *["a/fake/1.png"] * 3, *["b/real/1.png"] * 3])
     text = table(sets, REAL, {"ours": (SCORES, 0.5)}, shown)
     assert "| a | 0 of 1, 2 of 3 |" in text and "| all | 3 of 4, 2 of 3 |" in text
+
+
+def test_a_wall_hides_what_is_beside_the_head_and_nothing_of_the_face():
+    images = torch.rand(2, 3, 112, 112).mul(2).sub(1)
+    shown = wall.behind(images, torch.Generator().manual_seed(0))
+    assert torch.equal(shown[:, :, 30:90, 30:82], images[:, :, 30:90, 30:82])
+    corner = shown[:, :, :16, :16].flatten(2)
+    assert corner.std(2).max() < 0.1  # plain
+    assert (corner[0].mean(1) - corner[1].mean(1)).abs().max() > 0.1 and shown.abs().max() <= 1
+    assert wall.behind(images[:0], torch.Generator()).shape == (0, 3, 112, 112)

@@ -11,7 +11,7 @@ import torch
 
 from .. import checkpoint, export, manifest, precision, quantise, teacher, zips
 from ..whole import whole
-from . import data, measures, train
+from . import data, measures, train, wall
 from .network import fold
 
 TRAINING = Path(__file__).resolve().parents[2]
@@ -30,19 +30,32 @@ def judge(a):
     """Train on all sets but one and measure on that one, for every set; continues where it stopped."""
     faces = data.load(a.shared, a.runs)
     s = settings(a)
-    own = np.zeros(len(faces.real), np.float32)
+    own, before_walls = (np.zeros(len(faces.real), np.float32) for _ in range(2))
     pupil = train.lesson(faces, s, lesson_file(a))
     for name in np.unique(faces.sets):
         network = train.train(pupil, faces, faces.rows(without=name), s, folder(a) / f"without_{name}.pt")
         rows = faces.rows(only=name)
         own[rows] = train.scores(network, faces.images[rows])
-    with whole(folder(a) / "judged.npy") as path:
-        np.save(path, own)
+        before_walls[rows] = train.scores(network, walled(faces.images[rows]))
+    with whole(folder(a) / "judged.npz") as path:
+        np.savez(path, own=own, before_walls=before_walls)
     point, error = measures.equal_error(own, faces.real)
     print(f"threshold {point:.4f}, where both rates are {100 * error:.1f} % over all sets; "
           f"of the published networks' answers {100 * measures.equal_error(faces.answers, faces.real)[1]:.1f} %\n")
     shown = data.labels(data.collections(a.shared)[1])
     print(table(faces.sets, faces.real, columns(own, faces.real, faces.sets), shown))
+    print("with a plain wall painted behind the head: " + per_cent(before_walls, faces.real, point)
+          + f" at that threshold, equal at {100 * measures.equal_error(before_walls, faces.real)[1]:.1f} %")
+
+
+def walled(images: np.ndarray) -> np.ndarray:
+    """Faces uint8 [N, 112, 112, 3], a wall painted behind every head; the same ones at every call."""
+    painted = wall.behind(teacher.unit(torch.from_numpy(np.asarray(images))), torch.Generator().manual_seed(0))
+    return ((painted + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def per_cent(scores: np.ndarray, real: np.ndarray, threshold: float) -> str:
+    return "APCER {:.1f} %, BPCER {:.1f} %".format(*(100 * rate for rate in measures.rates(scores, real, threshold)))
 
 
 def columns(scores: np.ndarray, real: np.ndarray, sets: np.ndarray) -> dict[str, tuple[np.ndarray, float]]:
@@ -100,7 +113,7 @@ def table(sets: np.ndarray, real: np.ndarray, columns: dict[str, tuple[np.ndarra
 
 def release(a):
     """Train on all sets, export, quantise and update the manifest; the rates are those of `judge`."""
-    judged = np.load(folder(a) / "judged.npy")  # first of all: without it the training would be in vain
+    judged = dict(np.load(folder(a) / "judged.npz"))  # first of all: without it the training would be in vain
     faces = data.load(a.shared, a.runs)
     everything = np.arange(len(faces.real))
     s = settings(a)
@@ -114,26 +127,26 @@ def release(a):
     quantised = net.run(None, {"input": teacher.normalise(faces.images[rows])})[0][:, 0]
     exact = train.scores(network, faces.images[rows])
     print(f"int8 moves the score by {np.abs(1 / (1 + np.exp(-quantised)) - exact).mean():.4f} on average")
-    point, _ = measures.equal_error(judged, faces.real)
+    own = judged["own"]
+    point, _ = measures.equal_error(own, faces.real)
     words = {
         "licence": LICENCE, "data": DATA,
         "training": "; ".join(dict.fromkeys(checkpoint.made(lesson_file(a)) + checkpoint.made(folder(a) / "all.pt"))),
-        "accuracy": in_words(faces, judged, point, len(data.collections(a.shared)[1])),
+        "accuracy": in_words(faces, **judged, threshold=point, shown=len(data.collections(a.shared)[1])),
     }
-    apcer, bpcer = measures.rates(judged, faces.real, point)
-    own = f"presentation = {{ threshold = {point:.4f}, apcer = {apcer:.4f}, bpcer = {bpcer:.4f} }}"
-    text = manifest.section(a.name, "liveness", int8, manifest.ALIGNED, own, words)
+    apcer, bpcer = measures.rates(own, faces.real, point)
+    line = f"presentation = {{ threshold = {point:.4f}, apcer = {apcer:.4f}, bpcer = {bpcer:.4f} }}"
+    text = manifest.section(a.name, "liveness", int8, manifest.ALIGNED, line, words)
     manifest.ship(int8, a.models, a.name, text)
 
 
-def in_words(faces: data.Faces, judged: np.ndarray, point: float, shown: int) -> str:
+def in_words(faces: data.Faces, own: np.ndarray, before_walls: np.ndarray, threshold: float, shown: int) -> str:
     """What is to be known of the rates: over how many of the images, of what, and at whose threshold."""
-    per_cent = lambda scores, threshold: "APCER {:.1f} %, BPCER {:.1f} %".format(
-        *(100 * rate for rate in measures.rates(scores, faces.real, threshold)))
-    nested = measures.beyond_others(judged, faces.real, faces.sets)
-    return (f"f32 networks on collections that they were not trained on, single images, the {len(judged):,} of "
-            f"{shown:,} with a face: {per_cent(judged, point)} at a threshold chosen on these very scores, "
-            f"{per_cent(nested, 0.0)} where each collection is judged at that of the others")
+    nested = measures.beyond_others(own, faces.real, faces.sets)
+    return (f"f32 networks on collections that they were not trained on, single images, the {len(own):,} of "
+            f"{shown:,} with a face: {per_cent(own, faces.real, threshold)} at a threshold chosen on these very scores, "
+            f"{per_cent(nested, faces.real, 0.0)} where each collection is judged at that of the others; "
+            f"with a plain wall painted behind the head {per_cent(before_walls, faces.real, threshold)}")
 
 
 def settings(a) -> train.Settings:

@@ -18,12 +18,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from .. import augment, muon, precision
 from ..checkpoint import Chances, Checkpoint
 from ..teacher import unit
-from . import measures
+from . import measures, wall
 from .data import Faces
 from .network import LivenessNet
 from .recapture import recapture
 
-
+WALLS = 0.3  # share of the images that a plain wall is painted into, behind the head
 VECTOR_RATE = 0.15  # of everything but the convolutions, as a share of theirs
 WARM_UP = 20  # steps
 
@@ -57,8 +57,11 @@ def evenly(generator: np.random.Generator, of: list[np.ndarray], count: int) -> 
 
 
 def change(images: torch.Tensor, generator) -> torch.Tensor:
-    """Pose, light and white balance, none of which tells a picture from a face."""
+    """Wall, pose, light and white balance, none of which tells a picture from a face."""
     n, size = len(images), images.shape[-1]
+    walls = torch.rand(n, generator=generator) < WALLS
+    images = images.clone()
+    images[walls] = wall.behind(images[walls], generator)
     mirror = torch.rand(n, generator=generator) < 0.5
     images = augment.similarity_jitter(images, size, generator, mirror, degrees=8, scale=0.1, shift=0.03)
     images = augment.light(images, generator, strength=0.35)
