@@ -143,10 +143,11 @@ def release(a):
 def in_words(faces: data.Faces, own: np.ndarray, before_walls: np.ndarray, threshold: float, shown: int) -> str:
     """What is to be known of the rates: over how many of the images, of what, and at whose threshold."""
     nested = measures.beyond_others(own, faces.real, faces.sets)
+    rates = lambda scores, at: per_cent(scores, faces.real, at)
     return (f"f32 networks on collections that they were not trained on, single images, the {len(own):,} of "
-            f"{shown:,} with a face: {per_cent(own, faces.real, threshold)} at a threshold chosen on these very scores, "
-            f"{per_cent(nested, faces.real, 0.0)} where each collection is judged at that of the others; "
-            f"with a plain wall painted behind the head {per_cent(before_walls, faces.real, threshold)}")
+            f"{shown:,} with a face: {rates(own, threshold)} at a threshold chosen on these very scores, "
+            f"{rates(nested, 0.0)} where each collection is judged at that of the others; "
+            f"with a plain wall painted behind the head {rates(before_walls, threshold)}")
 
 
 def settings(a) -> train.Settings:
