@@ -34,7 +34,8 @@ pub enum CameraError {
         device: String,
     },
     /// Another program has it.
-    #[error("{device} is in use: stop the other program (`fuser {device}` names it)")]
+    #[error("{device} is in use: stop the other program (`systemctl stop doorward` where it is the \
+             service; `sudo fuser -v {device}` names it)")]
     Busy {
         /// The device as configured.
         device: String,

@@ -33,7 +33,7 @@ pub const DEFAULT_PATH: &str = "/etc/doorward/doorward.toml";
 const MAX_BYTES: u64 = 1 << 20;
 
 /// What an error about a key points to.
-const REFERENCE: &str = "config/doorward.toml (installed as /usr/share/doc/doorward/doorward.toml) \
+const REFERENCE: &str = "config/doorward.toml (installed as /usr/share/doc/doorward/config/doorward.toml) \
                          explains every key";
 
 /// The whole configuration.
