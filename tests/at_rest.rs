@@ -268,6 +268,25 @@ fn a_key_that_root_makes_belongs_to_the_database_s_owner() {
 }
 
 #[test]
+fn new_keys_made_at_the_same_time_lose_nobody() {
+    let files = Files::new();
+    enrol(&mut files.open().unwrap(), "ada", 1);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut store = files.open().unwrap();
+                for _ in 0..5 {
+                    assert_eq!(store.rekey().unwrap(), 1);
+                }
+            });
+        }
+    });
+    let mut gallery = gallery(Metric::Cosine);
+    files.open().unwrap().load(&mut gallery).unwrap();
+    assert!(gallery.knows("ada"));
+}
+
+#[test]
 fn a_new_key_opens_everything_and_the_old_one_nothing() {
     let files = Files::new();
     let key = files.path("door.db.key");

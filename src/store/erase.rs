@@ -14,6 +14,9 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use super::chain::{Chain, escaped};
 use super::{Store, StoreError, SubjectName, folder_of, immediate};
 
+/// Makes a scrub due, and tells it from those that were due before.
+pub(super) const SCRUB_DUE: &str = "update counter set value = value + 1 where name = 'scrub_due'";
+
 impl Store {
     /// Removes a subject: templates, names, and the names in the audit trail.
     ///
@@ -36,7 +39,7 @@ impl Store {
             veil(&transaction, chain, &name, since, until)?;
         }
         transaction.execute("delete from subject where id = ?1", [subject])?;
-        transaction.execute("update counter set value = 1 where name = 'scrub_due'", [])?;
+        transaction.execute(SCRUB_DUE, [])?;
         transaction.commit()?;
         self.scrub().map_err(|error| StoreError::Traces {
             name: name.to_string(),
@@ -46,13 +49,15 @@ impl Store {
 
     /// Wipes what deleted rows have left in the files, when that is due.
     pub(super) fn scrub(&self) -> Result<(), StoreError> {
-        if self.counter("scrub_due")? == 0 {
+        let due = self.counter("scrub_due")?;
+        if due == 0 {
             return Ok(());
         }
         rewrite(&self.connection)?;
         empty_log(&self.connection)?;
-        let sql = "update counter set value = 0 where name = 'scrub_due'";
-        self.connection.execute(sql, [])?;
+        // What another process has removed meanwhile may have been copied before: it stays due.
+        let sql = "update counter set value = 0 where name = 'scrub_due' and value = ?1";
+        self.connection.execute(sql, [due.cast_signed()])?;
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use super::key::KeyError;
 pub enum StoreError {
     /// The folder or the file could not be made or read.
     #[error("cannot use the database {}: {cause}; the user that runs doorward needs a folder \
-             of its own there (StateDirectory= of the unit makes it)", path.display())]
+             of its own there, which the service's unit makes, or another [store] path", path.display())]
     File {
         /// The database, or its folder.
         path: PathBuf,

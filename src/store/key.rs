@@ -4,7 +4,7 @@
 //! file, one is made beside the database when that is made, and never again: a sealed database
 //! whose key is lost cannot be read by anybody, and a new key would only hide that.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -164,6 +164,23 @@ pub(super) fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, KeyError> {
     getrandom::fill(bytes.as_mut_slice())
         .map_err(|error| failed(Path::new("from the system's random numbers"))(error.into()))?;
     Ok(bytes)
+}
+
+/// Keeps others from replacing the key in `path` until the file is dropped; waits for one who is at it.
+pub(super) fn alone(path: &Path) -> Result<File, KeyError> {
+    let folder = File::open(folder_of(path)).map_err(failed(path))?;
+    folder.lock().map_err(failed(path))?;
+    Ok(folder)
+}
+
+/// The same, or none when somebody is at it.
+pub(super) fn alone_at_once(path: &Path) -> Result<Option<File>, KeyError> {
+    let folder = File::open(folder_of(path)).map_err(failed(path))?;
+    match folder.try_lock() {
+        Ok(()) => Ok(Some(folder)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(cause)) => Err(failed(path)(cause)),
+    }
 }
 
 /// Writes `key` to a file of its own beside `path`, for [`install`] to put it there.

@@ -242,9 +242,7 @@ fn connect(section: &StoreSection) -> Result<(Connection, Seal, Chain), Refusal>
             return Err(Refusal::Damaged(detail));
         }
     }
-    let sealed = rekey::secret(&connection)?;
-    let (seal, chain) =
-        rekey::open(seal, &sealed, &key::path(section)).map_err(StoreError::from)?;
+    let (seal, chain) = rekey::open(&connection, seal, &key::path(section))?;
     Ok((connection, seal, chain))
 }
 

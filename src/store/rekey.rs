@@ -8,10 +8,15 @@ use std::path::Path;
 use rusqlite::{Connection, params};
 
 use super::chain::Chain;
+use super::erase::SCRUB_DUE;
 use super::key::{self, KeyError};
 use super::seal::{Seal, from_bytes, place, to_bytes};
 use super::{Store, StoreError, immediate};
 use crate::gallery::ModelId;
+
+/// How often database and key are looked at until they belong together: other processes may be
+/// changing them, each time between the two looks.
+const LOOKS: usize = 5;
 
 impl Store {
     /// Makes a new key, turns and seals every template by it, and wipes the old bytes. Returns the
@@ -19,7 +24,10 @@ impl Store {
     ///
     /// What somebody took from this database before does not match what is in it now. A copy of
     /// the old key and the old database together are worth as much as before.
+    ///
+    /// Another `rekey` at the same time waits: the key that lies ready is the one of the database.
     pub fn rekey(&mut self) -> Result<usize, StoreError> {
+        let _alone = key::alone(&self.key_file)?;
         let fresh = key::random()?;
         key::prepare(&self.key_file, &fresh)?;
         let fresh = Seal::new(fresh)?;
@@ -33,24 +41,44 @@ impl Store {
         let templates = seal_anew(connection, chain, (seal, key_file), &fresh)?;
         self.seal = fresh;
         key::install(&self.key_file)?;
-        self.scrub()?;
+        // The new key holds all the same, and whoever asked for it has to hear so.
+        if let Err(error) = self.scrub() {
+            log::warn!(
+                "old bytes in the database are not wiped yet, but when doorward starts the next time: {error}"
+            );
+        }
         Ok(templates)
     }
 }
 
-/// The key that opens `secret`: `seal`, or the one that was to follow it when the power went.
-pub(super) fn open(seal: Seal, secret: &[u8], key_file: &Path) -> Result<(Seal, Chain), KeyError> {
-    if let Some(chain) = Chain::open(&seal, secret) {
-        return Ok((seal, chain));
-    }
-    if let Some(next) = key::read(&key::next(key_file))? {
-        let seal = Seal::new(next)?;
-        if let Some(chain) = Chain::open(&seal, secret) {
-            key::install(key_file)?;
+/// The key that opens the database: `seal`, one that another process has made since it was read, or
+/// the one that was to follow it when the power went.
+pub(super) fn open(
+    connection: &Connection,
+    mut seal: Seal,
+    key_file: &Path,
+) -> Result<(Seal, Chain), StoreError> {
+    for _ in 0..LOOKS {
+        let secret = secret(connection)?;
+        if let Some(chain) = Chain::open(&seal, &secret) {
             return Ok((seal, chain));
         }
+        // Whoever is at a `rekey` puts the next key in its place.
+        let alone = key::alone_at_once(key_file)?;
+        if let Some(next) = key::read(&key::next(key_file))? {
+            let seal = Seal::new(next)?;
+            if let Some(chain) = Chain::open(&seal, &secret) {
+                if alone.is_some() {
+                    key::install(key_file)?;
+                }
+                return Ok((seal, chain));
+            }
+        }
+        // It may be there since.
+        let key = key::read(key_file)?.ok_or_else(|| KeyError::Lost(key_file.into()))?;
+        seal = Seal::new(key)?;
     }
-    Err(KeyError::Wrong(key_file.into()))
+    Err(KeyError::Wrong(key_file.into()).into())
 }
 
 /// Takes the key anew when another process has changed it since `seal` was made. Within a write
@@ -63,13 +91,13 @@ pub(super) fn renew(
     let secret = secret(connection)?;
     if Chain::open(seal, &secret).is_none() {
         let key = key::read(key_file)?.ok_or_else(|| KeyError::Lost(key_file.into()))?;
-        (*seal, _) = open(Seal::new(key)?, &secret, key_file)?;
+        (*seal, _) = open(connection, Seal::new(key)?, key_file)?;
     }
     Ok(())
 }
 
 /// The sealed key of the audit chain, which every right key opens.
-pub(super) fn secret(connection: &Connection) -> rusqlite::Result<Vec<u8>> {
+fn secret(connection: &Connection) -> rusqlite::Result<Vec<u8>> {
     let sql = "select sealed from secret where name = ?1";
     connection.query_row(sql, [Chain::SECRET], |row| row.get(0))
 }
@@ -107,7 +135,7 @@ fn seal_anew(
     }
     let sql = "update secret set sealed = ?2 where name = ?1";
     transaction.execute(sql, params![Chain::SECRET, chain.sealed(fresh)?])?;
-    transaction.execute("update counter set value = 1 where name = 'scrub_due'", [])?;
+    transaction.execute(SCRUB_DUE, [])?;
     transaction.commit()?;
     Ok(rows.len())
 }
