@@ -1,5 +1,6 @@
 //! The vision thread: frames through the pipeline, decisions to the store.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -105,6 +106,19 @@ impl Vision {
             (s.gallery_size, s.enrol_again) = (size, enrol_again);
         });
         Ok(())
+    }
+
+    /// While templates cannot be read: whoever has been removed is known no longer all the same.
+    fn forget_removed(&mut self) {
+        let list = lock(&self.shared.store).list();
+        let names: HashSet<String> = match list {
+            Ok(people) => people.into_iter().map(|person| person.name).collect(),
+            Err(error) => return log::error!("nor can the names of its people: {error}"),
+        };
+        let gallery = self.pipeline.gallery_mut();
+        gallery.keep(|name| names.contains(name));
+        let size = u32::try_from(gallery.len()).unwrap_or(u32::MAX);
+        self.shared.state.send_modify(|s| s.gallery_size = size);
     }
 
     /// Takes frames until the slot is closed.
@@ -247,6 +261,7 @@ impl Vision {
         self.kept = Instant::now();
         if let Err(error) = self.reload() {
             log::error!("the gallery could not be read again: {error:#}");
+            self.forget_removed();
         }
         self.pruning.run(&self.shared);
         let rate = self.pace.rate(self.kept);

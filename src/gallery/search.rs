@@ -148,6 +148,11 @@ impl Gallery {
         Ok(())
     }
 
+    /// Forgets everybody whom `stays` does not name. The thresholds stay those of before.
+    pub fn keep(&mut self, stays: impl Fn(&str) -> bool) {
+        self.subjects.retain(|(name, _)| stays(name));
+    }
+
     /// The model that the templates are of.
     pub fn model_id(&self) -> &ModelId {
         &self.model_id
@@ -306,6 +311,22 @@ mod tests {
             calibration: None,
         };
         Gallery::new(ModelId("m".to_owned()), Metric::Cosine, policy)
+    }
+
+    #[test]
+    fn who_is_not_kept_is_nobody_any_more() {
+        let mut gallery = gallery();
+        let people = [("ada", [1., 0.]), ("bela", [0., 1.]), ("cleo", [-1., 0.])];
+        let people = people.map(|(name, v)| (name.to_owned(), template(&v, "m")));
+        gallery.fill(people.to_vec()).expect("one model");
+        gallery.keep(|name| name != "bela");
+        assert!(gallery.len() == 2 && gallery.knows("cleo") && !gallery.knows("bela"));
+        let best = |v: &[f32]| gallery.search(&template(v, "m")).unwrap().best.unwrap();
+        assert_eq!(&*best(&[-1.0, 0.0]).subject, "cleo");
+        assert!(
+            best(&[0.0, 1.0]).similarity < 0.1,
+            "bela's template is not compared"
+        );
     }
 
     #[test]
