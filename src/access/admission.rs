@@ -149,6 +149,18 @@ impl Admission {
         std::mem::take(&mut self.answers)
     }
 
+    /// An identity was claimed, and the time for it was over before anybody could look. `known` as in
+    /// [`Self::claim`].
+    pub fn claim_too_late(&mut self, subject: &str, known: bool) -> Vec<Answer> {
+        let case = Case {
+            subject: known.then(|| subject.to_owned()),
+            claimed: true,
+            ..Case::default()
+        };
+        self.say(Ruling::Denied(Reason::NoPicture), case);
+        std::mem::take(&mut self.answers)
+    }
+
     /// An identity is claimed that may be: opens where the rules ask for no more, waits for the face where that
     /// may help, else denies.
     fn take_claim(
@@ -174,7 +186,11 @@ impl Admission {
                 self.say(Ruling::Granted { rule, suspicious }, case);
             }
             Err(denial) => match self.open_attempt(subject) {
-                Some(attempt) => (attempt.claimed, attempt.missing) = (true, Denial::FaceMissing),
+                // The face has time to be seen once more.
+                Some(attempt) => {
+                    (attempt.claimed, attempt.missing) = (true, Denial::FaceMissing);
+                    attempt.since = now;
+                }
                 None if denial.may_pass() => self.claim = Some(Claim::new(subject, until)),
                 None => self.deny(case, Reason::Rules(denial), now),
             },

@@ -129,11 +129,12 @@ impl Lockout {
                 .chain([(DOOR, u32::MAX, door_block_after)])
         {
             let entry = self.entries.get(key);
-            let faded = entry.filter(|_| key == DOOR).map_or(0, |entry| {
-                let each = self.rules.forget / door_block_after.max(1);
-                let passed = now.saturating_sub(entry.end()).as_millis();
-                u32::try_from(passed / each.as_millis().max(1)).unwrap_or(u32::MAX)
-            });
+            // Of the door's refusals one is forgotten each time that this has passed.
+            let each = (self.rules.forget / door_block_after.max(1)).as_millis();
+            let passed = entry
+                .filter(|_| key == DOOR)
+                .map_or(0, |entry| now.saturating_sub(entry.end()).as_millis());
+            let faded = u32::try_from(passed / each.max(1)).unwrap_or(u32::MAX);
             let before = entry.map_or(0, |entry| entry.refusals.count);
             let count = before.saturating_sub(faded).saturating_add(1);
             let blocked = count >= block_after;
@@ -145,14 +146,17 @@ impl Lockout {
             } else {
                 Duration::ZERO
             };
-            let refusals = Refusals { count, wait };
-            self.entries.insert(
-                key.to_owned(),
-                Entry {
-                    refusals,
-                    since: now,
-                },
-            );
+            // What has passed of the next time counts for the one before.
+            let begun = if wait.is_zero() && before > faded {
+                u64::try_from(passed % each.max(1)).unwrap_or(0)
+            } else {
+                0
+            };
+            let entry = Entry {
+                refusals: Refusals { count, wait },
+                since: now.saturating_sub(Duration::from_millis(begun)),
+            };
+            self.entries.insert(key.to_owned(), entry);
             self.changed.insert(key.to_owned());
             if !wait.is_zero() {
                 let subject = (key != DOOR).then(|| key.to_owned());
@@ -314,6 +318,17 @@ mod tests {
         now += 300 + 2 * every;
         assert!(lockout.refuse(None, at(now)).is_empty(), "two have faded");
         assert!(!lockout.refuse(None, at(now)).is_empty());
+    }
+
+    #[test]
+    fn what_has_passed_of_the_time_to_forget_one_is_not_lost() {
+        let mut lockout = Lockout::new(RULES, Vec::new(), at(0));
+        let every = RULES.forget.as_secs() / u64::from(RULES.door_block_after);
+        for i in 0..200 {
+            let now = i * 2 * every;
+            assert!(lockout.refuse(None, at(now)).is_empty(), "{i}");
+            assert!(lockout.refuse(None, at(now + 10)).is_empty(), "{i}");
+        }
     }
 
     #[test]

@@ -152,6 +152,11 @@ impl DoorControl {
         self.claims.send(claimed).map_err(|_| DoorRefusal::Stopping)
     }
 
+    /// Whether the door stays shut whatever is decided: it is held, or doorward is stopping.
+    pub(super) fn stays_shut(&self) -> bool {
+        self.is_held() || self.stopped.load(Ordering::SeqCst)
+    }
+
     /// Whether the door is held shut.
     pub(super) fn is_held(&self) -> bool {
         self.held.load(Ordering::SeqCst)

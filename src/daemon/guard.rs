@@ -79,14 +79,15 @@ impl Guard {
                 made,
                 until,
             } = claimed;
+            let known = pipeline.gallery().knows(&subject);
             let taken = Instant::now();
             if until <= taken {
-                log::warn!("the claim to be {subject} came too late and is dropped");
+                let answers = self.admission.claim_too_late(&subject, known);
+                self.act(answers, made);
                 continue;
             }
             let now = self.now();
             let until = now + (until - taken);
-            let known = pipeline.gallery().knows(&subject);
             let wall = self.wall();
             let answers = self
                 .admission
@@ -121,7 +122,7 @@ impl Guard {
         self.remember();
         for mut answer in answers {
             let granted = matches!(answer.ruling, Ruling::Granted { .. });
-            if granted && self.door.is_held() {
+            if granted && self.door.stays_shut() {
                 answer.ruling = Ruling::Denied(Reason::Held);
             }
             let events = lock(&self.shared.maker).answer(&answer, Timestamp::now());

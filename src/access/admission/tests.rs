@@ -177,7 +177,7 @@ fn evidence_and_what_is_answered() {
     let card = || rule(FaceAndClaim, Off, false);
     let live = || rule(Face, Required, false);
     let turn = || rule(Face, Required, true);
-    let cases: [(Rule, &str, &[&str]); 34] = [
+    let cases: [(Rule, &str, &[&str]); 35] = [
         (plain(), "A!AAAA", &["grant ada"]),
         (plain(), "AAAA", &[]),
         (plain(), "......", &[]),
@@ -194,6 +194,8 @@ fn evidence_and_what_is_answered() {
         (card(), "!AAc__", &["claim_not_matched ada"]),
         (card(), "!AAc..A", &["grant ada"]),
         (card(), "!AAcww__", &["claim_not_matched ada"]),
+        // The card comes when the time to be seen is nearly over.
+        (card(), "!AA..................c....A", &["grant ada"]),
         (card(), "cww__", &["claim_not_matched ada"]),
         (rule(FaceOrClaim, Off, false), "c", &["grant ada"]),
         (rule(FaceOrClaim, Off, false), "!A", &["grant ada"]),
@@ -456,6 +458,14 @@ fn claims_that_lead_nowhere() {
         say(&mut admission(limited), "ada", true),
         ["clock_unsynchronised ada"]
     );
+}
+
+#[test]
+fn a_claim_that_came_too_late_to_be_looked_at_is_answered() {
+    let mut door = admission(rule(Factor::FaceOrClaim, Policy::Off, false));
+    assert_eq!(words(&door.claim_too_late("ada", true)), ["no_picture ada"]);
+    assert_eq!(words(&door.claim_too_late("eve", false)), ["no_picture -"]);
+    assert!(door.unstored().is_empty(), "it does not count");
 }
 
 #[test]
