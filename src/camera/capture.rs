@@ -77,6 +77,8 @@ pub fn capture_loop(
     };
     while !clock.is_stopped() {
         progress.turns.fetch_add(1, Relaxed);
+        // What was asked for until now is what happens here.
+        clock.take_reopen();
         let attempt = open().and_then(|mut source| {
             if let Some(start) = outlook.time_of_frames(clock.now()) {
                 source.start_at(start);

@@ -34,8 +34,10 @@ pub enum CameraError {
         device: String,
     },
     /// Another program has it.
-    #[error("{device} is in use: stop the other program (`systemctl stop doorward` where it is the \
-             service; `sudo fuser -v {device}` names it)")]
+    #[error(
+        "{device} is in use: stop the other program (`systemctl stop doorward` where it is the \
+             service; `sudo fuser -v {device}` names it)"
+    )]
     Busy {
         /// The device as configured.
         device: String,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 pub trait StopClock {
     /// Time since some fixed moment.
     fn now(&self) -> Duration;
-    /// Waits that long, or until told to stop.
+    /// Waits that long, or until told to stop or to open the source anew.
     fn wait(&self, duration: Duration);
     /// Whether it was told to stop.
     fn is_stopped(&self) -> bool;
@@ -39,6 +39,9 @@ impl Stop {
     /// Tells the capture loop to open its source anew.
     pub fn reopen(&self) {
         self.reopen.store(true, Relaxed);
+        // Whoever is about to wait has seen it, or waits already and is woken.
+        drop(self.stopped.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_all();
     }
 
     /// Tells every thread that waits or asks to stop.
@@ -61,11 +64,9 @@ impl StopClock for Stop {
 
     fn wait(&self, duration: Duration) {
         let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
-        // Both outcomes, stopped and timed out, are seen by the caller's next question.
-        drop(
-            self.changed
-                .wait_timeout_while(stopped, duration, |stopped| !*stopped),
-        );
+        // Which outcome it was is seen by the caller's next question.
+        let goes_on = |stopped: &mut bool| !*stopped && !self.reopen.load(Relaxed);
+        drop(self.changed.wait_timeout_while(stopped, duration, goes_on));
     }
 
     fn take_reopen(&self) -> bool {
@@ -90,5 +91,16 @@ mod tests {
             waiting.join().unwrap();
         });
         assert!(stop.is_stopped());
+    }
+
+    #[test]
+    fn a_source_that_is_awaited_is_opened_at_once_when_told() {
+        let stop = Stop::new();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| stop.wait(Duration::from_secs(3600)));
+            stop.reopen();
+            waiting.join().unwrap();
+        });
+        assert!(stop.take_reopen() && !stop.take_reopen() && !stop.is_stopped());
     }
 }
