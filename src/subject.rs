@@ -80,8 +80,10 @@ fn is_topic_sign(c: char) -> bool {
 /// another.
 fn is_unseen(c: char) -> bool {
     matches!(c,
-        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e007f}' | '\u{e0100}'..='\u{e01ef}')
 }
 
 #[cfg(test)]
@@ -104,6 +106,7 @@ mod tests {
         check("#", Err(NameError::Character('#')));
         check("a\nb", Err(NameError::Character('\n')));
         check("Ada\u{200b}", Err(NameError::Character('\u{200b}')));
+        check("ada\u{fe0f}", Err(NameError::Character('\u{fe0f}')));
         check(" Ada", Err(NameError::Space));
         check("A*", Ok(()));
         assert_eq!(SubjectName::for_new("*"), Err(NameError::Everybody));

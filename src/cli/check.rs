@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{look, open_store, say, verdict};
 use crate::camera::{CaptureDevice, capture_devices, offered_modes};
-use crate::config::SourceKind;
+use crate::config::{DEFAULT_PATH, SourceKind};
 use crate::daemon::clock_synced;
 use crate::door::{Contact, Strike};
 use crate::image::{RgbImage, decode};
@@ -72,7 +72,8 @@ pub(super) fn run(
         Ok(setup) => {
             let source = match config {
                 Some(path) => path.display().to_string(),
-                None => "the packaged file or the defaults".to_owned(),
+                None if Path::new(DEFAULT_PATH).exists() => DEFAULT_PATH.to_owned(),
+                None => "the defaults".to_owned(),
             };
             let mut note = |what, outcome| findings.push(Finding { what, outcome });
             note("configuration", Ok(source));

@@ -18,7 +18,7 @@ use crate::config::DeviceId;
 use crate::image::photo_bytes;
 use crate::mqtt::Asker;
 
-/// How long an answer may take, and how long where the device waits for its camera, or for who does.
+/// How long an answer may take, and how long where the device takes its time for it, or for what is before it.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LONG_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -162,9 +162,10 @@ async fn ask_once(
         nonce,
         challenge,
     };
-    let patience = match action {
-        Action::Enroll { .. } | Action::Rename { .. } => LONG_PATIENCE,
-        _ => PATIENCE,
+    let patience = if action.takes_long() {
+        LONG_PATIENCE
+    } else {
+        PATIENCE
     };
     let answer = asker.ask(request.sign(key)?, patience).await?;
     Answer::parse(&answer)

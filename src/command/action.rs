@@ -82,6 +82,18 @@ impl Action {
         }
     }
 
+    /// Whether others should not wait for it, or it has to wait until an enrolment is over.
+    pub fn takes_long(&self) -> bool {
+        matches!(
+            self,
+            Self::Enroll { .. }
+                | Self::Remove { .. }
+                | Self::Rename { .. }
+                | Self::Snapshot
+                | Self::Reload
+        )
+    }
+
     /// The action that `word` names, with exactly the arguments that it takes.
     pub(super) fn new(word: &str, arguments: Arguments) -> Result<Self, Refusal> {
         let Arguments {

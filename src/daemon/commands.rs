@@ -179,7 +179,7 @@ impl Commander {
     }
 
     fn obey(&mut self, job: Job) {
-        if !Executor::takes_long(&job.action) {
+        if !job.action.takes_long() {
             let outcome = self.executor.obey(&job.id, &job.action);
             return self.clerk.close(&job, outcome);
         }

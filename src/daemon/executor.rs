@@ -55,18 +55,6 @@ pub(super) struct Executor {
 }
 
 impl Executor {
-    /// Whether others should not wait for it, or it has to wait until an enrolment is over.
-    pub(super) fn takes_long(action: &Action) -> bool {
-        matches!(
-            action,
-            Action::Enroll { .. }
-                | Action::Remove { .. }
-                | Action::Rename { .. }
-                | Action::Snapshot
-                | Action::Reload
-        )
-    }
-
     /// Obeys the command `id`.
     pub(super) fn obey(&self, id: &str, action: &Action) -> Result<Done, Failure> {
         let by = format!("command {id}");
