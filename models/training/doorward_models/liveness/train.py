@@ -30,7 +30,7 @@ WARM_UP = 20  # steps
 
 @dataclass(frozen=True)
 class Settings:
-    lesson: int = 5500  # steps on faces without a label
+    lesson: int = 9000  # steps on faces without a label
     steps: int = 120  # on the sets
     batch: int = 64  # labelled faces, and as many without a label; in the lesson twice as many without
     lesson_rate: float = 0.02  # peak of the convolutions: relative change a step
