@@ -39,13 +39,6 @@ def test_the_threshold_of_equal_errors_is_the_lowest_score_that_passes():
     assert threshold == pytest.approx(0.8) and error == 0.0
 
 
-def test_a_set_is_judged_at_the_threshold_of_the_others():
-    sets = np.array(["a", "a", "b", "b", "b", "b"])
-    scores, real = np.array([0.3, 0.7, 0.1, 0.2, 0.8, 0.9]), np.array([False, True, False, False, True, True])
-    # The others' thresholds: 0.8 for a, 0.7 for b.
-    assert measures.beyond_others(scores, real, sets) == pytest.approx([-0.5, -0.1, -0.6, -0.5, 0.1, 0.2])
-
-
 def test_every_set_and_kind_is_drawn_evenly():
     faces = made_up()
     of = train.groups(faces, np.arange(40))

@@ -20,9 +20,3 @@ def equal_error(scores: np.ndarray, real: np.ndarray) -> tuple[float, float]:
     pairs = [rates(scores, real, t) for t in candidates]
     best = int(np.argmin([abs(a - b) for a, b in pairs]))
     return float(candidates[best]), acer(*pairs[best])
-
-
-def beyond_others(scores: np.ndarray, real: np.ndarray, sets: np.ndarray) -> np.ndarray:
-    """How far each score lies above the equal-error threshold of the other sets [N]."""
-    others = {name: equal_error(scores[sets != name], real[sets != name])[0] for name in np.unique(sets)}
-    return scores - np.array([others[name] for name in sets], scores.dtype)
