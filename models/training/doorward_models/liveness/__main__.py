@@ -41,7 +41,9 @@ def judge(a):
     with whole(folder(a) / "judged.npz") as path:
         np.savez(path, own=own, before_walls=before_walls)
     point, error = measures.equal_error(own, faces.real)
-    print(f"at {point:.4f} both rates are {100 * error:.1f} % over all sets; of the published networks' answers {100 * measures.equal_error(faces.answers, faces.real)[1]:.1f} %\n")
+    taught = measures.equal_error(faces.answers, faces.real)[1]
+    print(f"at {point:.4f} both rates are {100 * error:.1f} % over all sets; "
+          f"of the published networks' answers {100 * taught:.1f} %\n")
     shown = data.labels(data.collections(a.shared)[1])
     columns = {f"at {THRESHOLD}": (own, THRESHOLD), f"at {point:.4f}": (own, point)}
     print(table(faces.sets, faces.real, columns, shown))
