@@ -287,6 +287,24 @@ fn new_keys_made_at_the_same_time_lose_nobody() {
 }
 
 #[test]
+fn a_key_that_is_not_in_its_place_yet_is_not_replaced_by_another() {
+    let files = Files::new();
+    let (key, next) = (files.path("door.db.key"), files.path("door.db.key.next"));
+    let (mut store, mut other) = (files.open().unwrap(), files.open().unwrap());
+    enrol(&mut store, "ada", 1);
+    let old = files.path("old.key");
+    std::fs::copy(&key, &old).unwrap();
+    store.rekey().unwrap();
+    // As if the disk had failed after the database was sealed anew.
+    std::fs::rename(&key, &next).unwrap();
+    std::fs::rename(&old, &key).unwrap();
+    assert_eq!(other.rekey().unwrap(), 1);
+    let mut gallery = gallery(Metric::Cosine);
+    files.open().unwrap().load(&mut gallery).unwrap();
+    assert!(gallery.knows("ada") && !next.exists());
+}
+
+#[test]
 fn a_new_key_opens_everything_and_the_old_one_nothing() {
     let files = Files::new();
     let key = files.path("door.db.key");

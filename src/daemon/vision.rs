@@ -108,12 +108,14 @@ impl Vision {
         Ok(())
     }
 
-    /// While templates cannot be read: whoever has been removed is known no longer all the same.
+    /// Whoever has been removed is not to be known, even while the templates cannot be read.
     fn forget_removed(&mut self) {
         let list = lock(&self.shared.store).list();
         let names: HashSet<String> = match list {
             Ok(people) => people.into_iter().map(|person| person.name).collect(),
-            Err(error) => return log::error!("nor can the names of its people: {error}"),
+            Err(error) => {
+                return log::error!("whom the gallery still names could not be read: {error}");
+            }
         };
         let gallery = self.pipeline.gallery_mut();
         gallery.keep(|name| names.contains(name));

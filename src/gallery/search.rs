@@ -148,7 +148,8 @@ impl Gallery {
         Ok(())
     }
 
-    /// Forgets everybody whom `stays` does not name. The thresholds stay those of before.
+    /// Knows nobody any more whom `stays` does not name. Their templates stay in memory until the next
+    /// filling, and the thresholds are those of before.
     pub fn keep(&mut self, stays: impl Fn(&str) -> bool) {
         self.subjects.retain(|(name, _)| stays(name));
     }

@@ -28,6 +28,10 @@ impl Store {
     /// Another `rekey` at the same time waits: the key that lies ready is the one of the database.
     pub fn rekey(&mut self) -> Result<usize, StoreError> {
         let _alone = key::alone(&self.key_file)?;
+        // A key that could not be put in its place the last time is the database's all the same.
+        if successor(&secret(&self.connection)?, &self.key_file)?.is_some() {
+            key::install(&self.key_file)?;
+        }
         let fresh = key::random()?;
         key::prepare(&self.key_file, &fresh)?;
         let fresh = Seal::new(fresh)?;
@@ -65,20 +69,26 @@ pub(super) fn open(
         }
         // Whoever is at a `rekey` puts the next key in its place.
         let alone = key::alone_at_once(key_file)?;
-        if let Some(next) = key::read(&key::next(key_file))? {
-            let seal = Seal::new(next)?;
-            if let Some(chain) = Chain::open(&seal, &secret) {
-                if alone.is_some() {
-                    key::install(key_file)?;
-                }
-                return Ok((seal, chain));
+        if let Some(parts) = successor(&secret, key_file)? {
+            if alone.is_some() {
+                key::install(key_file)?;
             }
+            return Ok(parts);
         }
         // It may be there since.
         let key = key::read(key_file)?.ok_or_else(|| KeyError::Lost(key_file.into()))?;
         seal = Seal::new(key)?;
     }
     Err(KeyError::Wrong(key_file.into()).into())
+}
+
+/// The key that lies ready, if it is the one that opens `secret`.
+fn successor(secret: &[u8], key_file: &Path) -> Result<Option<(Seal, Chain)>, KeyError> {
+    let Some(next) = key::read(&key::next(key_file))? else {
+        return Ok(None);
+    };
+    let seal = Seal::new(next)?;
+    Ok(Chain::open(&seal, secret).map(|chain| (seal, chain)))
 }
 
 /// Takes the key anew when another process has changed it since `seal` was made. Within a write
