@@ -50,6 +50,17 @@ fn without_a_camera_nobody_is_locked_out() {
         assert!(jsonschema::is_valid(&schema, &end), "{end}");
         assert!(!said.iter().any(is("rate_limited")), "{said:?}");
     }
+    door.expect(0, &["command", "claim", "ada"]);
+    assert_eq!(daemon.stop(), Some(0), "{}", daemon.log());
+    // What the broker has not heard before the end it hears after the next start.
+    let mut daemon = Daemon::start(&door, &["run"]);
+    wait_for("commands are taken again", || {
+        daemon.lines_with("commands are taken") > 0
+    });
+    let said = subscriber.until("the last claim ends", is("access"));
+    let end = said.last().unwrap().json();
+    assert_eq!(end["reason"], "stopping");
+    assert!(jsonschema::is_valid(&schema, &end), "{end}");
     assert_eq!(daemon.stop(), Some(0), "{}", daemon.log());
 }
 

@@ -149,15 +149,26 @@ impl Admission {
         std::mem::take(&mut self.answers)
     }
 
-    /// An identity was claimed, and the time for it was over before anybody could look. `known` as in
-    /// [`Self::claim`].
-    pub fn claim_too_late(&mut self, subject: &str, known: bool) -> Vec<Answer> {
+    /// An identity was claimed, and `reason` kept anybody from looking. `known` as in [`Self::claim`].
+    pub fn claim_unseen(&mut self, subject: &str, known: bool, reason: Reason) -> Vec<Answer> {
         let case = Case {
             subject: known.then(|| subject.to_owned()),
             claimed: true,
             ..Case::default()
         };
-        self.say(Ruling::Denied(Reason::NoPicture), case);
+        self.say(Ruling::Denied(reason), case);
+        std::mem::take(&mut self.answers)
+    }
+
+    /// No frame will come any more: whoever waits for an answer hears that.
+    pub fn end(&mut self, now: Duration) -> Vec<Answer> {
+        self.end_claim(Reason::Stopping, now);
+        for attempt in std::mem::take(&mut self.attempts).into_values() {
+            if !attempt.closed {
+                let reason = attempt.denied_for(Reason::Stopping);
+                self.deny(attempt.case(), reason, now);
+            }
+        }
         std::mem::take(&mut self.answers)
     }
 

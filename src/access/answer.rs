@@ -63,6 +63,8 @@ pub enum Reason {
     NoPicture,
     /// The door is held shut.
     Held,
+    /// doorward was stopping before there was an answer.
+    Stopping,
 }
 
 impl Reason {
@@ -76,6 +78,7 @@ impl Reason {
             Self::ClaimReplaced => "claim_replaced",
             Self::NoPicture => "no_picture",
             Self::Held => "door_held",
+            Self::Stopping => "stopping",
         }
     }
 
@@ -97,6 +100,7 @@ impl Reason {
                 | Self::ClaimReplaced
                 | Self::NoPicture
                 | Self::Held
+                | Self::Stopping
         );
         !faultless
     }

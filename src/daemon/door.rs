@@ -18,6 +18,7 @@ use tokio::sync::{Notify, mpsc};
 use super::keeper::{Keeper, Report};
 use super::shared::{Shared, lock};
 use super::threads::{join, spawn};
+use crate::access::Reason;
 use crate::camera;
 use crate::door::{Contact, Latch, Refusal, Strike};
 use crate::event::LockWord;
@@ -152,9 +153,11 @@ impl DoorControl {
         self.claims.send(claimed).map_err(|_| DoorRefusal::Stopping)
     }
 
-    /// Whether the door stays shut whatever is decided: it is held, or doorward is stopping.
-    pub(super) fn stays_shut(&self) -> bool {
-        self.is_held() || self.stopped.load(Ordering::SeqCst)
+    /// Why the door stays shut whatever is decided, if it does: it is held, or doorward is stopping.
+    pub(super) fn stays_shut(&self) -> Option<Reason> {
+        let stopped = self.stopped.load(Ordering::SeqCst);
+        let held = self.is_held().then_some(Reason::Held);
+        held.or(stopped.then_some(Reason::Stopping))
     }
 
     /// Whether the door is held shut.

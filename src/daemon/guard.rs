@@ -82,7 +82,9 @@ impl Guard {
             let known = pipeline.gallery().knows(&subject);
             let taken = Instant::now();
             if until <= taken {
-                let answers = self.admission.claim_too_late(&subject, known);
+                let answers = self
+                    .admission
+                    .claim_unseen(&subject, known, Reason::NoPicture);
                 self.act(answers, made);
                 continue;
             }
@@ -121,9 +123,9 @@ impl Guard {
     fn act(&mut self, answers: Vec<Answer>, taken: Instant) {
         self.remember();
         for mut answer in answers {
-            let granted = matches!(answer.ruling, Ruling::Granted { .. });
-            if granted && self.door.stays_shut() {
-                answer.ruling = Ruling::Denied(Reason::Held);
+            if let (Ruling::Granted { .. }, Some(reason)) = (&answer.ruling, self.door.stays_shut())
+            {
+                answer.ruling = Ruling::Denied(reason);
             }
             let events = lock(&self.shared.maker).answer(&answer, Timestamp::now());
             let stored = events
@@ -135,10 +137,18 @@ impl Guard {
         }
     }
 
-    /// At the end: what is not stored yet is tried once more.
-    pub(super) fn finish(&mut self) {
+    /// At the end: answers whoever still waits, and tries once more to store what is not stored yet.
+    pub(super) fn finish(&mut self, pipeline: &Pipeline) {
         self.failed = None;
-        self.remember();
+        let mut answers = self.admission.end(self.now());
+        while let Ok(Claimed { subject, .. }) = self.claims.try_recv() {
+            let known = pipeline.gallery().knows(&subject);
+            answers.extend(
+                self.admission
+                    .claim_unseen(&subject, known, Reason::Stopping),
+            );
+        }
+        self.act(answers, Instant::now());
     }
 
     /// Stores the refusals that are not, if need be again.

@@ -145,7 +145,7 @@ impl Vision {
             timings: self.timings,
             ..Step::default()
         });
-        self.guard.finish();
+        self.guard.finish(&self.pipeline);
         Ok(())
     }
 

@@ -463,9 +463,26 @@ fn claims_that_lead_nowhere() {
 #[test]
 fn a_claim_that_came_too_late_to_be_looked_at_is_answered() {
     let mut door = admission(rule(Factor::FaceOrClaim, Policy::Off, false));
-    assert_eq!(words(&door.claim_too_late("ada", true)), ["no_picture ada"]);
-    assert_eq!(words(&door.claim_too_late("eve", false)), ["no_picture -"]);
+    assert_eq!(
+        words(&door.claim_unseen("ada", true, Reason::NoPicture)),
+        ["no_picture ada"]
+    );
+    assert_eq!(
+        words(&door.claim_unseen("eve", false, Reason::NoPicture)),
+        ["no_picture -"]
+    );
     assert!(door.unstored().is_empty(), "it does not count");
+}
+
+#[test]
+fn at_the_end_whoever_waits_is_answered_and_nothing_counts() {
+    let mut door = admission(rule(Factor::FaceAndClaim, Policy::Required, false));
+    assert!(play(&mut door, "cvv", 0).is_empty());
+    let now = Duration::from_millis(300);
+    assert!(door.claim("bela", true, now * 9, now, None).is_empty());
+    assert_eq!(words(&door.end(now)), ["stopping bela", "stopping ada"]);
+    assert!(door.unstored().is_empty());
+    assert!(door.end(now).is_empty(), "once");
 }
 
 #[test]
