@@ -12,8 +12,12 @@ use broker::{Broker, Subscriber, available, free_port};
 use door::daemon::Daemon;
 use door::fixture;
 
+const SETTINGS: &str = "trust_clock = true\n\
+    [[access.rule]]\nname = \"everybody\"\nsubjects = [\"*\"]\nfactor = \"face\"\n\
+    [door]\nmqtt_lock = true\n";
+
 /// The daemon ends with an error that the service manager takes as a reason to start it anew, has
-/// said so to the broker, and works again after it.
+/// said so to the broker, the lock to shut as the last word, and works again after it.
 fn check(thread: &str) {
     if !available(&NEEDED) {
         return;
@@ -21,7 +25,7 @@ fn check(thread: &str) {
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::open(free_port(), folder.path());
     let subscriber = Subscriber::start(broker.port, &[]);
-    let door = commander::door(&broker, "trust_clock = true\n");
+    let door = commander::door(&broker, SETTINGS);
     let clip = fixture("door.mjpeg");
     let run = ["run", "--replay", &clip, "--repeat"];
     let mut daemon = Daemon::start_with(&door, &run, &[("DOORWARD_PANIC_IN", thread)]);
@@ -33,8 +37,14 @@ fn check(thread: &str) {
         "{}",
         daemon.log()
     );
-    let fault = |m: &broker::Message| m.payload.contains("\"fault\"");
-    subscriber.until("the fault", fault);
+    let said = subscriber.until("the goodbye", |m| m.payload == "stopped");
+    assert!(
+        said.iter().any(|m| m.payload.contains("\"fault\"")),
+        "{said:?}"
+    );
+    let mut lock = said.iter().filter(|m| m.topic.ends_with("/lock"));
+    let last = lock.next_back().expect("a word for the lock");
+    assert_eq!(last.json()["action"], "shut");
 
     let mut next = commander::daemon(&door);
     door.expect(0, &["command", "list"]);
@@ -59,4 +69,14 @@ fn a_panic_in_the_commands_thread() {
 #[test]
 fn a_panic_in_the_worker_thread() {
     check("worker");
+}
+
+#[test]
+fn a_panic_in_the_door_thread() {
+    check("door");
+}
+
+#[test]
+fn a_panic_in_the_door_events_thread() {
+    check("door-events");
 }

@@ -80,6 +80,7 @@ impl Inspector {
         self.dropped += advance.saturating_sub(1);
         let captured_at = self.clock.read(report.stamp, report.arrival);
         if report.damaged || !self.granted.is_whole(report.bytes) {
+            self.dropped += u64::from(!first);
             return None;
         }
         (!first).then_some((self.number, captured_at))

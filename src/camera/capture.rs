@@ -72,6 +72,7 @@ pub fn capture_loop(
     let mut outlook = Outlook {
         on_state,
         last: None,
+        opened: false,
         lost: None,
         wait: FIRST_WAIT,
     };
@@ -80,6 +81,7 @@ pub fn capture_loop(
         // What was asked for until now is what happens here.
         clock.take_reopen();
         let attempt = open().and_then(|mut source| {
+            outlook.opened = true;
             if let Some(start) = outlook.time_of_frames(clock.now()) {
                 source.start_at(start);
             }
@@ -148,6 +150,8 @@ struct Outlook<F> {
     on_state: F,
     /// Time of the last frame, and when it came.
     last: Option<(Duration, Duration)>,
+    /// The source has just been opened, and no frame has come.
+    opened: bool,
     lost: Option<Loss>,
     wait: Duration,
 }
@@ -164,12 +168,13 @@ impl<F: FnMut(CameraState)> Outlook<F> {
     }
 
     fn frame_came(&mut self, source: &dyn FrameSource, at: Duration, now: Duration, steady: bool) {
+        let opened = std::mem::take(&mut self.opened);
         if let Some(loss) = self.lost.take() {
             (self.on_state)(CameraState::Recovered {
                 source: source.describe(),
                 after: now.saturating_sub(loss.at),
             });
-        } else if self.last.is_none() {
+        } else if opened {
             (self.on_state)(CameraState::Streaming {
                 source: source.describe(),
             });

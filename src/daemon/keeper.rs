@@ -43,6 +43,15 @@ pub(super) struct Keeper {
     pub(super) open: bool,
 }
 
+/// The strike shuts by itself when it is dropped; a lock on MQTT has to be told.
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell(false);
+        }
+    }
+}
+
 impl Keeper {
     /// Keeps the door until it is told to stop, or the last handle has gone.
     pub(super) fn run(mut self, orders: &Receiver<Order>) -> Result<()> {

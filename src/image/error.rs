@@ -58,8 +58,10 @@ pub enum ImageError {
         /// Height in pixels.
         height: usize,
     },
-    /// A JPEG that ends before its end marker.
-    #[error("the JPEG image is truncated: its end marker is missing")]
+    /// A JPEG that ends before its end marker, or in whose data stands another.
+    #[error(
+        "the JPEG image is truncated or damaged: its end marker is missing, or others stand before it"
+    )]
     Truncated,
     /// A JPEG that cannot be decoded.
     #[error("this is no JPEG image that can be decoded: {0}")]

@@ -10,6 +10,9 @@ use zune_jpeg::JpegDecoder;
 use super::error::MAX_PIXELS;
 use super::{ImageError, RgbImage};
 
+/// What is not decoded.
+const GREY: u8 = 128;
+
 /// Decodes a JPEG into `image`, which takes its size.
 ///
 /// # Errors
@@ -35,6 +38,8 @@ pub(super) fn decode_jpeg(bytes: &[u8], image: &mut RgbImage) -> Result<(), Imag
         return Err(ImageError::Truncated);
     }
     image.reshape(width, height);
+    // Where the decoder gives up in silence, nothing of the image before may be seen.
+    image.pixels_mut().fill(GREY);
     decoder.decode_into(image.pixels_mut()).map_err(refused)
 }
 
@@ -51,9 +56,11 @@ fn with_tables(bytes: &[u8]) -> Cow<'_, [u8]> {
 
 /// Whether the image that begins here has its end marker, by the markers and lengths before it (ITU-T T.81,
 /// annex B). A thumbnail in the header has an end marker of its own, and a phone may put a film behind the
-/// image.
+/// image. Where one scan holds everything, another marker in it than that of a restart is damage, at which
+/// the decoder may take the rest for a new segment and stop without an error.
 fn is_whole(bytes: &[u8]) -> bool {
     let (mut rest, mut scanned) = (bytes.get(2..).unwrap_or_default(), false);
+    let (mut components, mut everything) = (None, false);
     loop {
         // Entropy-coded data is passed over like what a decoder passes over between segments: no marker is
         // in it but those of restarts.
@@ -67,8 +74,12 @@ fn is_whole(bytes: &[u8]) -> bool {
         rest = &rest[at + 2..];
         match marker {
             0xd9 => return scanned,
-            0x01 | 0xd0..=0xd8 => continue,
-            0xda => scanned = true,
+            0x01 | 0xd0..=0xd7 => continue,
+            _ if everything => return false,
+            0xd8 => continue,
+            // Sequential coding: the number of components stands behind length, precision and size.
+            0xc0 | 0xc1 => components = rest.get(7).copied(),
+            0xda => (scanned, everything) = (true, rest.get(2).copied() == components),
             _ => {}
         }
         let length = match rest {
@@ -149,6 +160,28 @@ mod tests {
         decode_jpeg(&with, &mut image).expect("decodes");
         let error = decode_jpeg(&with[..with.len() - 9], &mut image).expect_err("cut");
         assert!(error.to_string().contains("truncated"), "{error}");
+    }
+
+    /// Lost bytes of a scan may leave what looks like a segment.
+    #[test]
+    fn a_marker_within_the_only_scan_is_damage() {
+        let noise: Vec<u8> = (0..64 * 48 * 3_u32)
+            .map(|i| (i * 7919 % 251) as u8)
+            .collect();
+        let bytes = encoded(&noise, 64, 48, ExtendedColorType::Rgb8);
+        let scan = bytes
+            .windows(2)
+            .position(|w| w == [0xff, 0xda])
+            .expect("a scan");
+        let mut image = RgbImage::default();
+        for segment in [&b"\xff\xfe\0\x02"[..], &bytes[scan..scan + 14]] {
+            let mut damaged = bytes.clone();
+            let at = bytes.len() / 2 + scan / 2;
+            damaged.splice(at..at, segment.iter().copied());
+            let error = decode_jpeg(&damaged, &mut image).expect_err("damage");
+            assert!(error.to_string().contains("damaged"), "{error}");
+        }
+        decode_jpeg(&bytes, &mut image).expect("decodes");
     }
 
     #[test]

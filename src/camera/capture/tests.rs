@@ -168,6 +168,7 @@ fn a_steady_source_is_reopened_soon_again() {
     let mut outlook = Outlook {
         on_state: drop,
         last: None,
+        opened: true,
         lost: None,
         wait: FIRST_WAIT,
     };
@@ -227,9 +228,12 @@ fn times_go_on_when_a_replay_is_opened_again() {
             repeat: true,
         })?))
     };
-    let (mut opened, mut times) = (0, Vec::new());
+    let (mut opened, mut times, told) = (0, Vec::new(), AtomicU64::new(0));
+    let tell = |_| {
+        told.fetch_add(1, Relaxed);
+    };
     std::thread::scope(|scope| {
-        scope.spawn(|| capture_loop(open, &slot, &stop, &progress, drop));
+        scope.spawn(|| capture_loop(open, &slot, &stop, &progress, tell));
         while let Taken::Frame(frame) = slot.take(Duration::from_secs(60)) {
             times.push(frame.captured_at);
             opened += u32::from(frame.sequence == 0);
@@ -242,7 +246,7 @@ fn times_go_on_when_a_replay_is_opened_again() {
             }
         }
     });
-    assert_eq!(opened, 3);
+    assert_eq!((opened, told.into_inner()), (3, 3), "each source is named");
     assert_eq!(times[..4], [0, 100, 200, 300].map(Duration::from_millis));
     assert!(times.is_sorted_by(|a, b| a < b), "{times:?}");
 }
