@@ -171,6 +171,8 @@ fn belong_to(
     Ok(())
 }
 
+const NO_FACE: &str = "no face was seen";
+
 /// Collects the good faces of a camera's frames, to take the best of them.
 pub struct BestFaces {
     limits: QualityLimits,
@@ -188,14 +190,17 @@ impl BestFaces {
             wanted,
             good: Vec::new(),
             seen: 0,
-            why: "no face was seen",
+            why: NO_FACE,
         }
     }
 
     /// Takes what one frame showed. True when it was good.
     pub fn offer(&mut self, face: Option<ExtractedFace>) -> bool {
         self.seen += 1;
-        let Some(face) = face else { return false };
+        let Some(face) = face else {
+            self.why = NO_FACE;
+            return false;
+        };
         if face.others > 0 {
             self.why = "more than one face was seen";
             return false;

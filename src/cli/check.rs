@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{look, open_store, say, verdict};
 use crate::camera::{CaptureDevice, capture_devices, offered_modes};
-use crate::config::{DEFAULT_PATH, SourceKind};
+use crate::config::SourceKind;
 use crate::daemon::clock_synced;
 use crate::door::{Contact, Strike};
 use crate::image::{RgbImage, decode};
@@ -70,11 +70,7 @@ pub(super) fn run(
             outcome: Err(error),
         }),
         Ok(setup) => {
-            let source = match config {
-                Some(path) => path.display().to_string(),
-                None if Path::new(DEFAULT_PATH).exists() => DEFAULT_PATH.to_owned(),
-                None => "the defaults".to_owned(),
-            };
+            let source = setup.config.in_words();
             let mut note = |what, outcome| findings.push(Finding { what, outcome });
             note("configuration", Ok(source));
             note("detector", detector(&setup));

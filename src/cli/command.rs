@@ -182,6 +182,9 @@ fn words(answer: &Answer) -> String {
         result,
         ..
     } = answer;
+    // Nobody has signed an answer: it must not steer the terminal.
+    let plain = |text: &str| text.replace(char::is_control, "\u{fffd}");
+    let (device, reason, detail) = (plain(device), plain(reason), plain(detail));
     if !ok {
         return format!("{device} does not obey ({reason}): {detail}");
     }
@@ -194,6 +197,8 @@ fn words(answer: &Answer) -> String {
             field("created")
         )
     };
-    let people = result.as_array().into_iter().flatten().map(person);
+    let people = result.as_array().into_iter().flatten();
+    let people =
+        people.map(|row| person(row).replace(|c: char| c.is_control() && c != '\n', "\u{fffd}"));
     format!("{device}: {detail}{}", people.collect::<String>())
 }

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
@@ -99,6 +99,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Ok(Context { setup, json })
     };
     match command {
+        Command::Run(_) if json => {
+            bail!("run has no --json; --sink stdout writes events as lines of JSON")
+        }
         Command::Run(args) => run::run(args, config.as_deref(), &models),
         Command::Check(args) => check::run(&args, config.as_deref(), &models, json),
         Command::Enroll(args) => enroll::run(&args, &context()?),

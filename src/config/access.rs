@@ -10,6 +10,9 @@ use super::sections::Seconds;
 use crate::access::{Day, Factor, Hours, Policy};
 use crate::subject::{EVERYBODY, SubjectName};
 
+/// The name of the system's time zone.
+pub(super) const SYSTEM: &str = "system";
+
 /// A time zone by its name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Zone(pub TimeZone);
@@ -18,10 +21,10 @@ impl FromStr for Zone {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        if name == "system" {
-            return TimeZone::try_system()
-                .map(Self)
-                .map_err(|e| format!("the system's time zone is not known: {e}"));
+        if name == SYSTEM {
+            return TimeZone::try_system().map(Self).map_err(|e| {
+                format!("the system's time zone is not known ({e}); name one, as Europe/Berlin")
+            });
         }
         TimeZone::get(name)
             .map(Self)
@@ -46,7 +49,7 @@ pub struct AccessSection {
 impl Default for AccessSection {
     fn default() -> Self {
         Self {
-            time_zone: "system".to_owned(),
+            time_zone: SYSTEM.to_owned(),
             wait_s: Seconds::of(10.0),
             claim_s: Seconds::of(15.0),
             rule: Vec::new(),

@@ -70,6 +70,9 @@ pub struct Config {
     pub commands: CommandsSection,
     /// The database.
     pub store: StoreSection,
+    /// The file that this was read from; none for the defaults.
+    #[serde(skip)]
+    pub source: Option<PathBuf>,
 }
 
 /// Why a configuration is refused. The message names the file and, where there is one, the line,
@@ -96,13 +99,15 @@ pub enum ConfigError {
 
 impl Config {
     /// Reads `path`, or the packaged file when none is given. Without a path and without a
-    /// packaged file the defaults hold.
+    /// packaged file the defaults hold; one that is there and cannot be read is an error.
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
-        let packaged = Path::new(DEFAULT_PATH);
-        match path {
-            Some(path) => Self::read(path),
-            None if packaged.exists() => Self::read(packaged),
-            None => Ok(Self::default()),
+        match Self::read(path.unwrap_or(Path::new(DEFAULT_PATH))) {
+            Err(ConfigError::Read { cause, .. })
+                if path.is_none() && cause.kind() == ErrorKind::NotFound =>
+            {
+                Ok(Self::default())
+            }
+            read => read,
         }
     }
 
@@ -114,6 +119,7 @@ impl Config {
         let mut config = Self::parse(&text, path)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         config.anchor_paths(folder);
+        config.source = Some(path.to_owned());
         Ok(config)
     }
 
@@ -126,6 +132,12 @@ impl Config {
         let config: Self = toml::from_str(text).map_err(|e| content(e.to_string()))?;
         config.check().map_err(content)?;
         Ok(config)
+    }
+
+    /// Where it comes from, for people.
+    pub fn in_words(&self) -> String {
+        let source = self.source.as_deref();
+        source.map_or("the defaults".to_owned(), |path| path.display().to_string())
     }
 
     /// What no single key shows.

@@ -87,6 +87,7 @@ pub fn run(load: Load, stdout: bool) -> Result<()> {
 
 async fn serve(load: Load, stdout: bool) -> Result<()> {
     let setup = Arc::new(load()?);
+    log::info!("configuration: {}", setup.config.in_words());
     // First of all: the program may have died in the middle of a pulse.
     let strike = Strike::take(&setup.config.door)?;
     if setup.config.camera.source == SourceKind::Replay {

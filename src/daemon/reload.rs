@@ -62,7 +62,12 @@ pub(super) fn reload(load: &Load, shared: &Shared) -> Result<()> {
     let _alone = lock(&shared.reloading);
     let mut setup = load()?;
     let old = Arc::clone(&lock(&shared.setup));
+    if let (Some(path), None) = (&old.config.source, &setup.config.source) {
+        bail!("the configuration {} has gone", path.display());
+    }
     keep_what_is_fixed(&old.config, &mut setup.config);
+    // The old sections and the new ones may not go together.
+    setup.config.check().map_err(anyhow::Error::msg)?;
     let pipeline = setup.pipeline()?;
     let maker = EventMaker::new(&setup, &pipeline);
     lengthen_watchdog(setup.camera_request().timeout);
