@@ -369,3 +369,38 @@ fn events_that_waited_an_hour_arrive_once_and_open_nothing() {
     assert!(arrived.iter().all(|event| event["replayed"] == true));
     assert!(seqs(&received).is_empty(), "nothing that could be acted on");
 }
+
+#[test]
+fn a_backlog_holds_up_no_live_event() {
+    if !available(&NEEDED) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::open(free_port(), folder.path());
+    let line = Line::new(broker.port, false);
+    let subscriber = Subscriber::start(broker.port, &[]);
+    let door = Door::start(&format!("port = {}", line.port));
+    let old = noon() - SignedDuration::from_mins(5);
+    for _ in 0..300 {
+        door.record_at(EventType::Unknown, old);
+    }
+    let live = door.record(EventType::Unknown).seq;
+    line.open();
+    let mut received = subscriber.until("the live one", is_event);
+    assert_eq!(seqs(&received).last(), Some(&live));
+    assert!(
+        received.len() < 150,
+        "{} of 300 went before it",
+        received.len()
+    );
+    received.extend(subscriber.until("the last", |m| {
+        m.topic.ends_with("/audit") && m.json()["seq"] == 300
+    }));
+    let records = received
+        .iter()
+        .filter(|m| m.topic.ends_with("/audit"))
+        .count();
+    assert_eq!(records, 300, "each once");
+    door.wait_until_sent();
+    door.stop();
+}

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use jiff::Timestamp;
+use log::Level;
 use tokio::sync::{Notify, mpsc};
 
 use super::events::clock_synced;
@@ -19,6 +20,7 @@ use super::executor::{Done, Executor, Failure};
 use super::quota::Quota;
 use super::shared::{Shared, lock};
 use super::threads::spawn;
+use crate::camera::StopClock as _;
 use crate::command::{
     Action, Answer, Command, CommandKey, Judge, MAX_MESSAGE, Moment, Proof, Refusal, Refused,
 };
@@ -132,6 +134,10 @@ impl Commander {
     /// No random numbers.
     fn run(mut self, mut received: mpsc::Receiver<Received>) -> Result<()> {
         while let Some(received) = received.blocking_recv() {
+            if self.shared.stop.is_stopped() {
+                // Nobody can be told any more what became of it, so nothing does.
+                break;
+            }
             match self.judge(&received)? {
                 Ok(Command { id, action, .. }) => self.obey(Job {
                     id,
@@ -204,9 +210,11 @@ impl Commander {
         if reason == Refusal::ChallengeNeeded {
             log::info!("command {name} gets a challenge");
         } else {
-            log::warn!("command {name} is refused ({word}): {reason}");
             self.shared.state.send_modify(|s| s.commands_refused += 1);
-            if self.quota.take(self.begun.elapsed()) {
+            let noted = self.quota.take(self.begun.elapsed());
+            let level = if noted { Level::Warn } else { Level::Debug };
+            log::log!(level, "command {name} is refused ({word}): {reason}");
+            if noted {
                 let command = id.clone().filter(|_| signed).map(|id| CommandFields {
                     id,
                     action: action.map(str::to_owned),
@@ -224,7 +232,11 @@ impl Worker {
     #[expect(clippy::unnecessary_wraps, reason = "as every thread's work")]
     fn run(self) -> Result<()> {
         for job in &self.jobs {
-            let outcome = self.executor.obey(&job.id, &job.action);
+            let outcome = if self.executor.shared.stop.is_stopped() {
+                Err(Failure::new("stopping", "doorward is stopping"))
+            } else {
+                self.executor.obey(&job.id, &job.action)
+            };
             self.clerk.close(&job, outcome);
         }
         Ok(())

@@ -64,8 +64,14 @@ impl Executor {
                 // On a connection of its own: it writes the whole database anew.
                 let section = lock(&self.shared.setup).config.store.clone();
                 let mut store = Store::open_at_once(&section, Timestamp::now())?;
-                store.remove(&SubjectName::new(subject)?)?;
-                Ok(done(format!("{subject} is forgotten"), Value::Null))
+                match store.remove(&SubjectName::new(subject)?) {
+                    Ok(()) => Ok(done(format!("{subject} is forgotten"), Value::Null)),
+                    Err(traces @ StoreError::Traces { .. }) => {
+                        log::warn!("{traces}");
+                        Ok(said(&traces.to_string()))
+                    }
+                    Err(error) => Err(error.into()),
+                }
             }
             Action::Rename { subject, name } => {
                 let (from, to) = (SubjectName::new(subject)?, SubjectName::for_new(name)?);

@@ -3,7 +3,8 @@
 //! Nothing here believes or obeys anything. What waits is bounded in bytes: a flood costs those who
 //! command time, never the device its memory.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rumqttc::{Publish, PublishOptions, PublishProperties};
 use tokio::sync::mpsc::error::TrySendError;
@@ -20,11 +21,18 @@ const WAITING: usize = 1024;
 /// it drops what is larger itself.
 const HEADROOM: usize = 64 << 10;
 
+/// How often it is told that commands are dropped.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
 /// Seconds for which the broker keeps an answer.
 const ANSWER_EXPIRY: u32 = 60;
 
-/// Bytes of an answer topic at most.
+/// Bytes and levels of an answer topic at most. A broker ends the connection over too many levels.
 const TOPIC: usize = 256;
+const LEVELS: usize = 16;
+
+/// Bytes at most of what an answer repeats, so that it is known what a waiting command takes.
+const CORRELATION: usize = 256;
 
 /// A command as it came.
 #[derive(Debug)]
@@ -98,6 +106,7 @@ impl CommandLink {
             sender: self.sender.downgrade(),
             room: Arc::clone(&self.room),
             topics: topics.clone(),
+            told: Mutex::default(),
         }
     }
 
@@ -120,6 +129,8 @@ pub(super) struct Intake {
     sender: mpsc::WeakSender<Received>,
     room: Arc<Semaphore>,
     topics: Topics,
+    /// When it was last told that some were dropped.
+    told: Mutex<Option<Instant>>,
 }
 
 impl Intake {
@@ -132,16 +143,26 @@ impl Intake {
         }
         let kib = u32::try_from(publish.payload.len() / 1024 + 1).unwrap_or(u32::MAX);
         let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(kib) else {
-            return log::warn!("a command is refused (busy): too many wait");
+            return self.too_many();
         };
         let received = Received {
             payload: publish.payload.to_vec(),
             retained: publish.retain,
-            reply: reply(&self.topics, publish),
+            // Nobody waits for what becomes of a command that the broker kept.
+            reply: reply(&self.topics, publish).filter(|_| !publish.retain),
             _room: room,
         };
         if let Err(TrySendError::Full(_)) = sender.try_send(received) {
-            log::warn!("a command is refused (busy): too many wait");
+            self.too_many();
+        }
+    }
+
+    /// Says so, once a minute.
+    fn too_many(&self) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|at| at.elapsed() >= TELL_AGAIN) {
+            *told = Some(Instant::now());
+            log::warn!("commands are dropped: too many wait");
         }
     }
 }
@@ -154,19 +175,21 @@ fn reply(topics: &Topics, publish: &Publish) -> Option<Reply> {
     let own = topic
         .strip_prefix(&topics.answer)
         .is_some_and(|rest| rest.starts_with('/') && rest.len() > 1);
-    if !own || topic.len() > TOPIC || topic.contains(['+', '#', '\0']) {
-        log::warn!(
-            "a command wants its answer elsewhere than below {}/ and gets none",
+    let refused = |c: char| c.is_control() || "+#".contains(c);
+    let plain =
+        topic.len() <= TOPIC && topic.split('/').count() <= LEVELS && !topic.contains(refused);
+    let correlation = properties.correlation_data.as_ref();
+    if !own || !plain || correlation.is_some_and(|data| data.len() > CORRELATION) {
+        log::debug!(
+            "a command gets no answer: it goes to a short topic below {}/, with at most {CORRELATION} bytes of \
+             correlation data",
             topics.answer
         );
         return None;
     }
     Some(Reply {
         topic: topic.clone(),
-        correlation: properties
-            .correlation_data
-            .as_ref()
-            .map(|data| data.to_vec()),
+        correlation: correlation.map(|data| data.to_vec()),
     })
 }
 
@@ -228,11 +251,14 @@ mod tests {
     #[test]
     fn answers_go_below_the_own_topic_alone() {
         let of_length = |length| format!("{:a<length$}", "doorward/door/answer/");
+        let of_levels = |levels| format!("doorward/door/answer{}", "/a".repeat(levels - 3));
         for (topic, own) in [
             ("doorward/door/answer/me", true),
             ("doorward/door/answer/a/b", true),
             (&of_length(TOPIC), true),
             (&of_length(TOPIC + 1), false),
+            (&of_levels(LEVELS), true),
+            (&of_levels(LEVELS + 1), false),
             ("doorward/door/answer", false),
             ("doorward/door/answer/", false),
             ("doorward/door/answers/me", false),
@@ -243,12 +269,35 @@ mod tests {
             ("doorward/door/answer/+", false),
             ("doorward/door/answer/#", false),
             ("doorward/door/answer/\0", false),
+            ("doorward/door/answer/\u{1}", false),
         ] {
             let reply = reply(&topics(), &command(1, Some(topic)));
             let found = reply.as_ref().map(|reply| reply.topic.as_str());
             assert_eq!(found, own.then_some(topic));
         }
         assert!(reply(&topics(), &command(1, None)).is_none());
+        for (bytes, answered) in [(CORRELATION, true), (CORRELATION + 1, false)] {
+            let mut asked = command(1, Some("doorward/door/answer/me"));
+            let data = Some(vec![0; bytes].into());
+            asked.properties.as_mut().unwrap().correlation_data = data;
+            assert_eq!(reply(&topics(), &asked).is_some(), answered);
+        }
+    }
+
+    #[test]
+    fn what_the_broker_kept_gets_no_answer() {
+        let (mut link, mut desk) = command_link(0);
+        let intake = link.intake(&topics());
+        let mut kept = command(1, Some("doorward/door/answer/me"));
+        for retained in [false, true] {
+            kept.retain = retained;
+            intake.take(&kept);
+            let received = desk.received.try_recv().unwrap();
+            assert_eq!(
+                (received.retained, received.reply.is_none()),
+                (retained, retained)
+            );
+        }
     }
 
     #[test]

@@ -5,15 +5,18 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tokio::task::JoinSet;
 
-use super::Outbox;
+use super::message::is_news;
 use super::pump::{Pump, WINDOW};
+use super::{Clock, Outbox};
 use crate::event::VerificationEvent;
 
 /// Who goes to the outbox.
 pub(super) struct Errands {
     outbox: Arc<dyn Outbox>,
+    clock: Clock,
     running: JoinSet<Errand>,
     again: bool,
 }
@@ -28,9 +31,10 @@ pub(super) struct Errand {
 }
 
 impl Errands {
-    pub(super) fn new(outbox: Arc<dyn Outbox>) -> Self {
+    pub(super) fn new(outbox: Arc<dyn Outbox>, clock: Clock) -> Self {
         Self {
             outbox,
+            clock,
             running: JoinSet::new(),
             again: false,
         }
@@ -44,10 +48,10 @@ impl Errands {
             return;
         }
         let outbox = Arc::clone(&self.outbox);
-        let (done, refused) = (pump.to_acknowledge(), pump.is_refused());
+        let (done, refused, now) = (pump.to_acknowledge(), pump.is_refused(), (self.clock)());
         self.running.spawn_blocking(move || Errand {
             acknowledged: acknowledge(&*outbox, done),
-            pending: pending(&*outbox, refused),
+            pending: pending(&*outbox, refused, now),
         });
     }
 
@@ -95,16 +99,20 @@ fn acknowledge(outbox: &dyn Outbox, done: Vec<String>) -> Vec<String> {
     }
 }
 
-/// The oldest events of the outbox. While the broker refuses some, the newest as well: what it does
-/// not want stays at the head and must not hold up what happens now.
-fn pending(outbox: &dyn Outbox, refused: bool) -> Option<Vec<VerificationEvent>> {
+/// The oldest events of the outbox. What happens now must not be held up by them: while the broker refuses
+/// some, which then stay at the head, the newest come as well, and behind a backlog those that are news.
+fn pending(outbox: &dyn Outbox, refused: bool, now: Timestamp) -> Option<Vec<VerificationEvent>> {
     let read = || -> anyhow::Result<_> {
         let mut pending = outbox.pending(WINDOW)?;
-        if refused {
-            let last = pending.last().map(|event| event.seq);
-            let newest = outbox.newest(WINDOW)?;
-            pending.extend(newest.into_iter().filter(|event| Some(event.seq) > last));
-        }
+        let more = pending.len() >= WINDOW as usize;
+        let last = pending.last().cloned();
+        let Some(last) = last.filter(|last| refused || more && !is_news(last, now)) else {
+            return Ok(pending);
+        };
+        let newest = outbox.newest(WINDOW)?.into_iter();
+        pending.extend(
+            newest.filter(|event| event.seq > last.seq && (refused || is_news(event, now))),
+        );
         Ok(pending)
     };
     read()

@@ -87,14 +87,18 @@ enum TimeLeft {
     None,
 }
 
-/// How long the event may still be acted on. In doubt (a time that cannot be read, an accept
-/// without an end, a clock that has been set back) it may not.
+/// Whether the event has just happened. One whose time cannot be read, or lies ahead because the clock has been
+/// set back, has not.
+pub(super) fn is_news(event: &VerificationEvent, now: Timestamp) -> bool {
+    event.ts.parse::<Timestamp>().is_ok_and(|ts| {
+        let age = now.duration_since(ts);
+        age <= NEWS && -age <= CLOCK_STEP
+    })
+}
+
+/// How long the event may still be acted on. In doubt (it is no news, or an accept without an end) it may not.
 fn time_left(event: &VerificationEvent, now: Timestamp) -> TimeLeft {
-    let Ok(ts) = event.ts.parse::<Timestamp>() else {
-        return TimeLeft::None;
-    };
-    let age = now.duration_since(ts);
-    if age > NEWS || -age > CLOCK_STEP {
+    if !is_news(event, now) {
         return TimeLeft::None;
     }
     let end = match (&event.expires_at, event.decision) {

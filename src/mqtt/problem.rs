@@ -20,6 +20,17 @@ pub enum Problem {
         /// What the system said.
         cause: std::io::Error,
     },
+    /// This user may not read a file of `[mqtt]`.
+    #[error(
+        "[mqtt] {key} = \"{}\" may not be read by this user; for the service run `chown doorward {}`",
+        path.display(), path.display()
+    )]
+    Denied {
+        /// The key in the configuration.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
     /// A credential that systemd does not provide now.
     #[error("[mqtt] {key} = \"{}\" {AWAY}", path.display())]
     Away {
@@ -147,7 +158,7 @@ impl Problem {
     pub fn needs_somebody(&self) -> bool {
         matches!(
             self,
-            Self::File { .. } | Self::Away { .. } | Self::Credentials { .. }
+            Self::File { .. } | Self::Denied { .. } | Self::Away { .. } | Self::Credentials { .. }
         )
     }
 
@@ -156,6 +167,9 @@ impl Problem {
         let path = path.to_owned();
         if cause.kind() == ErrorKind::NotFound && is_credential(&path) {
             return Self::Away { key, path };
+        }
+        if cause.kind() == ErrorKind::PermissionDenied {
+            return Self::Denied { key, path };
         }
         Self::File { key, path, cause }
     }

@@ -96,7 +96,7 @@ pub(super) async fn run(
         client,
         topics: &topics,
         answers: JoinSet::new(),
-        errands: Errands::new(Arc::clone(&publisher.outbox)),
+        errands: Errands::new(Arc::clone(&publisher.outbox), Arc::clone(&publisher.clock)),
         refusals: Refusals::default(),
         told: Told::default(),
         limit: Limit::default(),
@@ -198,9 +198,15 @@ impl Session<'_> {
         if !self.told.is_due(state, Instant::now()) {
             return;
         }
-        match serde_json::to_vec(state) {
+        let sent = match serde_json::to_vec(state) {
             Ok(json) => self.publish_status(&self.topics.state, json, "application/json"),
-            Err(error) => log::error!("MQTT: the state has no JSON form: {error}"),
+            Err(error) => {
+                log::error!("MQTT: the state has no JSON form: {error}");
+                false
+            }
+        };
+        if !sent {
+            self.told.failed();
         }
     }
 
@@ -244,7 +250,7 @@ impl Session<'_> {
         );
     }
 
-    fn publish_status(&mut self, topic: &str, payload: Vec<u8>, content_type: &str) {
+    fn publish_status(&mut self, topic: &str, payload: Vec<u8>, content_type: &str) -> bool {
         let properties = PublishProperties {
             content_type: Some(content_type.to_owned()),
             ..<_>::default()
@@ -252,12 +258,14 @@ impl Session<'_> {
         let options = PublishOptions::at_least_once()
             .retained()
             .properties(properties);
-        self.publish_word(topic.to_owned(), payload, options);
+        self.publish_word(topic.to_owned(), payload, options)
     }
 
-    fn publish_word(&mut self, topic: String, payload: Vec<u8>, options: PublishOptions) {
+    /// False when it is not sent.
+    fn publish_word(&mut self, topic: String, payload: Vec<u8>, options: PublishOptions) -> bool {
         if !self.limit.lets(&topic, payload.len()) {
-            return self.refuse(&topic, TOO_LARGE);
+            self.refuse(&topic, TOO_LARGE);
+            return false;
         }
         let sent = self
             .client
@@ -268,8 +276,12 @@ impl Session<'_> {
                 self.answers
                     .spawn(async { (subject, notice.wait_async().await) });
             }
-            Err(error) => log::warn!("MQTT: {topic} could not be published: {error}"),
+            Err(error) => {
+                log::warn!("MQTT: {topic} could not be published: {error}");
+                return false;
+            }
         }
+        true
     }
 
     /// Sends what waits in the outbox, as far as it is due.
@@ -334,7 +346,12 @@ impl Session<'_> {
                 self.refusals.tell(&topic, reason, true);
                 pump.refused(event_id, Instant::now());
             }
-            (Subject::Word(topic), Some(reason)) => self.refuse(&topic, reason),
+            (Subject::Word(topic), Some(reason)) => {
+                if topic == self.topics.state {
+                    self.told.failed();
+                }
+                self.refuse(&topic, reason);
+            }
             (Subject::Word(_), None) => {}
         }
     }

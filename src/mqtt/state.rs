@@ -49,22 +49,32 @@ impl DeviceState {
 
 /// What a connection has told.
 #[derive(Debug, Default)]
-pub(super) struct Told(Option<(DeviceState, Instant)>);
+pub(super) struct Told {
+    last: Option<(DeviceState, Instant)>,
+    /// It did not arrive.
+    failed: bool,
+}
 
 impl Told {
     /// Whether `state` is to be told now; then it counts as told.
     pub(super) fn is_due(&mut self, state: &DeviceState, now: Instant) -> bool {
-        let due = match &self.0 {
+        let due = match &self.last {
             None => true,
             Some((told, at)) => {
                 let waited = now.saturating_duration_since(*at) >= FRAMES;
-                state != told && (waited || state.without_frames() != told.without_frames())
+                waited && (self.failed || state != told)
+                    || state.without_frames() != told.without_frames()
             }
         };
         if due {
-            self.0 = Some((state.clone(), now));
+            (self.last, self.failed) = (Some((state.clone(), now)), false);
         }
         due
+    }
+
+    /// What was told last did not arrive: after a while it is due again.
+    pub(super) fn failed(&mut self) {
+        self.failed = true;
     }
 }
 
@@ -97,5 +107,21 @@ mod tests {
         check(65, state(0.0, "ok"), true);
         check(66, state(7.0, "ok"), true);
         check(200, state(7.0, "ok"), false);
+    }
+
+    #[test]
+    fn what_did_not_arrive_is_told_again_after_a_while() {
+        let (mut told, begun) = (Told::default(), Instant::now());
+        let state = DeviceState::default();
+        let mut due = |second, failed: bool| {
+            if failed {
+                told.failed();
+            }
+            told.is_due(&state, begun + Duration::from_secs(second))
+        };
+        assert!(due(0, false));
+        assert!(!due(1, true) && !due(29, false));
+        assert!(due(30, false));
+        assert!(!due(60, false), "that arrived");
     }
 }

@@ -50,7 +50,9 @@ pub fn write_key(door: &Door, key: &[u8; 32]) {
 /// The daemon of `door`, which watches a clip for ever and is ready for commands.
 pub fn daemon(door: &Door) -> Daemon {
     let clip = fixture("door.mjpeg");
-    let daemon = Daemon::start(door, &["run", "--replay", &clip, "--repeat"]);
+    // Each refusal of a command has a line of its own there.
+    let log = [("RUST_LOG", "info,doorward::daemon::commands=debug")];
+    let daemon = Daemon::start_with(door, &["run", "--replay", &clip, "--repeat"], &log);
     wait_for("commands are taken", || {
         daemon.lines_with("commands are taken") > 0
     });
