@@ -3,6 +3,9 @@
 # A cargo that is new enough may stand behind an older one, or be there only after `scripts/setup`.
 CARGO ?= scripts/cargo
 
+# Where the scripts look for what was built, whatever is set elsewhere.
+export CARGO_TARGET_DIR = $(CURDIR)/target
+
 # The package's architecture: arm64, built with Debian's cross compiler, or amd64.
 ARCH ?= arm64
 

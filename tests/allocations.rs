@@ -3,7 +3,7 @@
 //!
 //! Excepted is what is decided, which is once a visit, and Motion JPEG, whose decoder works in memory
 //! of its own.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, unsafe_code, clippy::unwrap_used)]
 
 mod door;
 mod support;
@@ -52,6 +52,14 @@ fn picture(name: &str) -> RgbImage {
     decode_photo(&std::fs::read(fixture(name)).unwrap(), name).unwrap()
 }
 
+/// The picture with each pixel as a square of `times`.
+fn enlarged(image: &RgbImage, times: usize) -> RgbImage {
+    let (width, height) = (image.width() * times, image.height() * times);
+    let places = (0..height).flat_map(|y| (0..width).map(move |x| (x / times, y / times)));
+    let pixels = places.flat_map(|(x, y)| image.pixel(x, y)).collect();
+    RgbImage::from_pixels(width, height, pixels)
+}
+
 /// The picture in one of the camera's formats without compression.
 fn frame(image: &RgbImage, format: PixelFormat) -> Frame {
     let luma = |p: &[u8]| p[1];
@@ -83,11 +91,14 @@ fn a_frame_takes_no_memory() {
     let (ada, nobody) = (picture("ada.jpg"), picture("no_face.jpg"));
     let (_, id) = setup.embedder().unwrap();
     let enrolled = setup.extractor().unwrap().0.extract(&ada).unwrap().unwrap();
-    for format in [
-        PixelFormat::Yuyv,
-        PixelFormat::Nv12,
-        PixelFormat::Grey,
-        PixelFormat::Rgb24,
+    // The detector looks at 320x240: what it is shown is halved, or quartered.
+    for (format, times) in [
+        (PixelFormat::Yuyv, 1),
+        (PixelFormat::Nv12, 1),
+        (PixelFormat::Grey, 1),
+        (PixelFormat::Rgb24, 1),
+        (PixelFormat::Yuyv, 2),
+        (PixelFormat::Rgb24, 2),
     ] {
         let mut pipeline = setup.pipeline().unwrap();
         // As in the daemon: templates are turned, and somebody may be claimed besides.
@@ -96,7 +107,7 @@ fn a_frame_takes_no_memory() {
         let turned = vec![("ada".to_owned(), turn.turned(&template))];
         pipeline.gallery_mut().fill_turned(turned, turn).unwrap();
         pipeline.claim([(None, "ada")].into_iter());
-        let (face, empty) = (frame(&ada, format), frame(&nobody, format));
+        let [face, empty] = [&ada, &nobody].map(|image| frame(&enlarged(image, times), format));
         let mut now = Duration::ZERO;
         // Somebody is there, then nobody, and nothing moves any more.
         let scenes = [("a face", &face, 40), ("nobody", &empty, 60)];

@@ -268,6 +268,20 @@ fn a_key_that_root_makes_belongs_to_the_database_s_owner() {
 }
 
 #[test]
+fn a_key_is_never_written_through_a_link() {
+    let files = Files::new();
+    let victim = files.path("victim");
+    std::fs::write(&victim, "precious").unwrap();
+    let mut store = files.open().unwrap();
+    let made = files.path(&format!("door.db.key.{}.tmp", std::process::id()));
+    std::os::unix::fs::symlink(&victim, made).unwrap();
+    store.rekey().unwrap();
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious");
+    let key = files.path("door.db.key").symlink_metadata().unwrap();
+    assert!(key.is_file(), "{key:?}");
+}
+
+#[test]
 fn new_keys_made_at_the_same_time_lose_nobody() {
     let files = Files::new();
     enrol(&mut files.open().unwrap(), "ada", 1);

@@ -34,10 +34,9 @@ impl Fit {
         assert!(width <= canvas.width() && height <= canvas.height());
         let size = (picture.width(), picture.height());
         let (columns, rows) = (0..size.0, 0..size.1);
-        let source = if size == (width, height) {
-            self.cut.cut(picture, columns, rows, 1)
-        } else if size == (2 * width, 2 * height) {
-            self.cut.cut(picture, columns, rows, 2)
+        let whole = size.0 / width;
+        let source = if size == (whole * width, whole * height) {
+            self.cut.cut(picture, columns, rows, whole)
         } else {
             self.scaled.reshape(width, height);
             let pixels = match picture.packed() {

@@ -74,16 +74,6 @@ impl Dense {
         }
     }
 
-    /// The window that slides over the input.
-    pub fn window(&self) -> &Window {
-        &self.window
-    }
-
-    /// Input and output channels.
-    pub fn channels(&self) -> (usize, usize) {
-        (self.inputs, self.requant.channels())
-    }
-
     /// `input` with the padding of the window, which `padded` holds if there is any.
     pub(super) fn padded<'a>(
         &self,
@@ -183,11 +173,6 @@ impl Depthwise {
             requant,
             input_zero,
         }
-    }
-
-    /// The window that slides over the input.
-    pub fn window(&self) -> &Window {
-        &self.window
     }
 
     /// Channels, of the input as of the output.

@@ -3,6 +3,7 @@
 //! Activations are signed bytes, channels last, one image at a time; weights are signed bytes in
 //! -127..=127. What a kernel computes is defined by plain Rust (`Isa::Scalar` and
 //! [`Requant::apply`]); every instruction set gives the same bytes. `unsafe` stands only here.
+#![allow(unsafe_code)]
 
 mod dispatch;
 mod dot;

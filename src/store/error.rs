@@ -11,7 +11,8 @@ use super::key::KeyError;
 pub enum StoreError {
     /// The folder or the file could not be made or read.
     #[error("cannot use the database {}: {cause}; the user that runs doorward needs a folder \
-             of its own there, which the service's unit makes, or another [store] path", path.display())]
+             of its own there, which the service's unit makes, or another [store] path; the service \
+             may write elsewhere only with ReadWritePaths= in its unit", path.display())]
     File {
         /// The database, or its folder.
         path: PathBuf,
@@ -21,7 +22,8 @@ pub enum StoreError {
     /// SQLite may not use the file, or what it keeps beside it.
     #[error("cannot open the database {} for writing ({detail}); it has to be a file that belongs, \
              with its folder and the -wal and -shm beside it, to the user that runs doorward: \
-             `ls -la` of the folder shows whose they are, and `chown` gives them", path.display())]
+             `ls -la` of the folder shows whose they are, and `chown` gives them. The service may \
+             write elsewhere than in /var/lib/doorward only with ReadWritePaths= in its unit", path.display())]
     Access {
         /// The database.
         path: PathBuf,

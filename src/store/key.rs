@@ -63,8 +63,9 @@ pub enum KeyError {
     Format(PathBuf),
     /// A key, but not this database's.
     #[error(
-        "the key {} is not the one that sealed the database; restore the file that belongs to it",
-        .0.display()
+        "the key {} is not the one that sealed the database; restore the file that belongs to it. \
+         A database that was made without [store] key_file has its key beside it: copy that one \
+         to the new place", .0.display()
     )]
     Wrong(PathBuf),
     /// The file cannot be read or made.
@@ -209,7 +210,8 @@ pub(super) fn next(path: &Path) -> PathBuf {
 }
 
 /// A whole key on the disk, under a name that nobody else uses. It belongs to whom `like` belongs
-/// to: what root does on the command line the service has to read.
+/// to: what root does on the command line the service has to read. A file that is there already, of
+/// a process that died or of somebody who wants root to write through a link, is put away first.
 fn write_beside(path: &Path, key: &KeyBytes, like: &Path) -> Result<PathBuf, KeyError> {
     let made = with_suffix(path, &format!(".{}.tmp", std::process::id()));
     let mut text = Zeroizing::new(String::with_capacity(65));
@@ -220,13 +222,13 @@ fn write_beside(path: &Path, key: &KeyBytes, like: &Path) -> Result<PathBuf, Key
     }
     text.push('\n');
     let write = || {
+        match std::fs::remove_file(&made) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let mut options = OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&made)?;
+        let options = options.write(true).create_new(true).mode(0o600);
+        let mut file = options.open(&made)?;
         file.write_all(text.as_bytes())?;
         let owner = std::fs::metadata(like)?.uid();
         // The service's user may not even ask for this, and need not.
