@@ -188,7 +188,7 @@ def arguments() -> argparse.Namespace:
     c.add_argument("--finish", action="store_true",
                    help="a slow end, at a rate below 0.002: real faces alone, normalisation as it is")
     c.add_argument("--device", default=precision.best_device())
-    c.add_argument("--plan", default="dense", choices=["dense", "full", "fused", "mobilefacenet"])
+    c.add_argument("--plan", default="dense", choices=["again", "dense", "full", "fused", "mobilefacenet"])
     c.add_argument("--width", type=float, default=1.0)
     c.add_argument("--activation", default="relu", choices=["relu", "prelu"])
     c.add_argument("--head", default="depthwise", choices=["flatten", "depthwise"])

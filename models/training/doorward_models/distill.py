@@ -21,7 +21,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from . import augment, losses, muon, onnx_weights, precision, rounding, targets, teacher, workers, zips
-from .networks import Config, FaceNet, FlattenHead, joined, with_mirror_images
+from .networks import Config, FaceNet, FlattenHead, deeper, joined, with_mirror_images
 from .whole import whole
 
 OTHERS = 4096  # faces of the last batches that a batch is compared with
@@ -144,8 +144,9 @@ class Run:
 
     def update_average(self) -> None:
         decay = min(self.settings.average, (1 + self.step) / (10 + self.step))
-        kept, new = ([v for v in network.state_dict().values() if v.is_floating_point()]
-                     for network in (self.average, self.student))
+        once = lambda network: [*{v.data_ptr(): v for v in network.state_dict().values()  # blocks may share some
+                                  if v.is_floating_point()}.values()]
+        kept, new = map(once, (self.average, self.student))
         get_ema_multi_avg_fn(decay)(kept, new, None)
 
 
@@ -284,7 +285,9 @@ def start(folder: Path, config: Config, settings: Settings, init: Path | None, f
     some = teacher.unit(faces[:: max(1, len(faces) // 256)])
     if not run.restore() and init:
         if init.suffix == ".pt":
-            run.student.load_state_dict(load_average(init).state_dict())
+            before = load_average(init)
+            grown = deeper(before) if (before.config.plan, config.plan) == ("full", "again") else before
+            run.student.load_state_dict(grown.state_dict())
             run.hints.load_state_dict(torch.load(init, weights_only=True, map_location=settings.device)["hints"])
         else:
             onnx_weights.load_into(run.student, init, some)

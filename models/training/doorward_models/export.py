@@ -101,12 +101,23 @@ def to_onnx(network: nn.Module, outputs: int, notes: dict[str, str], size: int =
 
 
 def with_batch(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same model with a free batch dimension, for evaluation and calibration."""
+    """The same model for evaluation and calibration: with a free batch dimension, and no weight that layers share.
+
+    ONNX Runtime's exact int8 products (`teacher.session`) fail on shared ones.
+    """
     free = onnx.ModelProto()
     free.CopyFrom(model)
     del free.graph.value_info[:]
     for value in [*free.graph.input, *free.graph.output]:
         value.type.tensor_type.shape.dim[0].dim_param = "N"
+    read, weights = set(), {i.name: i for i in free.graph.initializer if len(i.dims) > 1}
+    for node in free.graph.node:
+        for at, name in enumerate(node.input):
+            if name in read and name in weights:
+                own = free.graph.initializer.add()
+                own.CopyFrom(weights[name])
+                own.name = node.input[at] = f"{name} of {node.name}"
+            read.add(name)
     return free
 
 

@@ -25,9 +25,9 @@ def orthogonal(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
 
 def split(network: torch.nn.Module, *others: torch.nn.Module) -> tuple[list, list]:
     """The weights of the network's dense convolutions, for Muon, and all other parameters, of `others` too."""
-    dense = [m.conv.weight for m in network.modules() if isinstance(m, Unit) and m.conv.groups == 1]
-    chosen = {id(p) for p in dense}
-    return dense, [p for module in (network, *others) for p in module.parameters() if id(p) not in chosen]
+    units = [m for m in network.modules() if isinstance(m, Unit) and m.conv.groups == 1]
+    chosen = {id(m.conv.weight): m.conv.weight for m in units}  # once, though blocks may share them
+    return list(chosen.values()), [p for module in (network, *others) for p in module.parameters() if id(p) not in chosen]
 
 
 class Muon(torch.optim.Optimizer):

@@ -2,7 +2,7 @@
 
 Owns the shapes of the networks and the folding of batch normalisation. Never trains, never exports.
 
-Four plans share the same blocks:
+Five plans share the same blocks:
 
 * `mobilefacenet`: Chen et al., "MobileFaceNets" (2018), channels times `width`.
 * `fused`: dense 3x3 convolutions while the image is large, MobileFaceNet bottlenecks from 14x14 on.
@@ -11,10 +11,14 @@ Four plans share the same blocks:
   and fill integer dot-product units better.
 * `dense`: dense 3x3 convolutions throughout, one halving less, for images at half size.
 * `full`: dense 3x3 convolutions throughout, for images at full size.
+* `again`: `full`, its last blocks run twice in a row with the same weights: more depth in the same file.
+  Each run has statistics, biases and slopes of its own, which is what makes it worth while (Jastrzebski et al.,
+  "Residual Connections Encourage Iterative Inference", 2018).
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 
 import torch
 from torch import nn
@@ -23,13 +27,14 @@ from torch.nn.functional import interpolate
 
 @dataclass(frozen=True)
 class Stage:
-    """`repeat` blocks with `channels` outputs; only the first uses `stride`."""
+    """`repeat` blocks with `channels` outputs, each run `times` in a row; only the first uses `stride`."""
 
     kind: str  # "conv" | "fused" | "bottleneck"
     channels: int
     expanded: int
     repeat: int
     stride: int
+    times: int = 1  # more only for blocks with a shortcut
 
 
 @dataclass(frozen=True)
@@ -83,12 +88,12 @@ def stages(plan: str, width: float) -> tuple[int, list[Stage]]:
             Stage("conv", s(128), 0, 1, 2),
             Stage("fused", s(128), s(96), 3, 1),
         ]
-    if plan == "full":
+    if plan in ("full", "again"):
         return s(24), [
             Stage("conv", s(48), 0, 1, 2),
             Stage("fused", s(48), s(48), 4, 1),
             Stage("conv", s(96), 0, 1, 2),
-            Stage("fused", s(96), s(96), 5, 1),
+            Stage("fused", s(96), s(96), 5, 1, times=2 if plan == "again" else 1),
             Stage("conv", s(128), 0, 1, 2),
         ]
     raise ValueError(f"unknown plan {plan!r}")
@@ -139,6 +144,11 @@ class Block(nn.Module):
 
     def forward(self, x):
         return x + self.units(x) if self.shortcut else self.units(x)
+
+    def share(self, other: "Block") -> None:
+        """From now on both have the same weights, and outputs of the same strength."""
+        for own, its in zip(self.units, other.units):
+            own.conv.weight, own.norm.weight = its.conv.weight, its.norm.weight
 
 
 class FlattenHead(nn.Module):
@@ -194,9 +204,11 @@ class FaceNet(nn.Module):
         for stage in plan:
             if stage.stride > 1:
                 self.middle, self.middle_channels = len(blocks), channels  # ends before the last halving
-            for k in range(stage.repeat):
+            for k in range(stage.repeat * stage.times):
                 blocks.append(Block(channels, stage, stage.stride if k == 0 else 1, config.activation))
                 channels = stage.channels
+                if k % stage.times:
+                    blocks[-1].share(blocks[-2])
         self.pool = nn.AvgPool2d(config.reduce) if config.reduce > 1 else nn.Identity()
         self.body = nn.Sequential(*blocks)
         head = {"flatten": FlattenHead, "depthwise": DepthwiseHead}[config.head]
@@ -222,6 +234,25 @@ class FaceNet(nn.Module):
 
     def describe(self) -> dict:
         return asdict(self.config)
+
+
+@torch.no_grad()
+def deeper(network: FaceNet) -> FaceNet:
+    """A network of plan `full` as one of plan `again` that starts with nearly the same function.
+
+    Each run of a block takes half of its step.
+    """
+    grown = FaceNet(replace(network.config, plan="again"))
+    plan = stages("again", network.config.width)[1]
+    blocks = iter(network.body)
+    runs = [(next(blocks), 1)] + [(block, stage.times) for stage in plan for block in islice(blocks, stage.repeat)]
+    for own, (block, times) in zip(grown.body, [run for run in runs for _ in range(run[1])]):
+        own.load_state_dict(block.state_dict())
+        if times > 1:
+            own.units[-1].norm.bias /= times
+            own.units[-1].norm.weight.copy_(block.units[-1].norm.weight / times)
+    grown.head.load_state_dict(network.head.state_dict())
+    return grown
 
 
 def with_mirror_images(images):

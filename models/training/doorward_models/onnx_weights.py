@@ -26,7 +26,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
         shape = [-1 if d == axis and scale.ndim and scale.size > 1 else 1 for d in range(values.ndim)]
         weights[node.output[0]] = values * scale.reshape(shape)
-        weights[node.input[0].removesuffix("_quantized")] = weights[node.output[0]]
+        weights[node.output[0].removesuffix("_DequantizeLinear_Output")] = weights[node.output[0]]
     return weights
 
 
@@ -39,14 +39,17 @@ def load_into(network: FaceNet, path: Path, images: torch.Tensor) -> None:
     training moves on from the exported function. Raises `KeyError` for a model of another shape.
     """
     weights = {k: torch.from_numpy(v.copy()).to(images.device) for k, v in read(path).items()}
-    hooks = []
+    hooks, shared = [], {}
     for name, module in network.named_modules():
         if isinstance(module, Unit):
             weight = weights[f"{name}.conv.weight"]
             pooled = weight.shape[-1] // module.conv.kernel_size[0]  # of a first convolution with pooling
-            module.conv.weight.copy_(avg_pool2d(weight, pooled) * pooled**2)
+            first = shared.setdefault(module.conv.weight, weight)
+            if first is weight:
+                module.conv.weight.copy_(avg_pool2d(weight, pooled) * pooled**2)
             bias = weights[f"{name}.conv.bias"]
-            hooks.append(module.norm.register_forward_pre_hook(identity_with(bias)))
+            ratio = None if first is weight else strength(weight) / strength(first)
+            hooks.append(module.norm.register_forward_pre_hook(identity_with(bias, ratio)))
             if isinstance(module.act, torch.nn.PReLU):
                 module.act.weight.copy_(weights[f"{name}.act.weight"].flatten())
         elif isinstance(module, torch.nn.Linear):
@@ -58,14 +61,26 @@ def load_into(network: FaceNet, path: Path, images: torch.Tensor) -> None:
         hook.remove()
 
 
-def identity_with(bias):
-    """Sets a norm, at its first input, so that on this input it only adds `bias`."""
+def strength(weight):
+    """The norm of each output channel."""
+    return weight.flatten(1).norm(dim=1).clamp(min=1e-12)
+
+
+def identity_with(bias, ratio=None):
+    """Sets a norm, at its first input, so that on this input it only adds `bias`.
+
+    With a `ratio`, of a norm that shares its weight with an earlier one: so that it also multiplies by that.
+    """
 
     def hook(norm, inputs):
         mean, variance = inputs[0].mean((0, 2, 3)), inputs[0].var((0, 2, 3), unbiased=False)
+        if ratio is None:
+            norm.weight.copy_((variance + norm.eps).sqrt())
+        else:
+            variance = (norm.weight / ratio).square() - norm.eps
+        factor = norm.weight / (variance + norm.eps).sqrt()
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
-        norm.weight.copy_((variance + norm.eps).sqrt())
-        norm.bias.copy_(mean + bias)
+        norm.bias.copy_(mean * factor + bias)
 
     return hook

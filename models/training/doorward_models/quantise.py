@@ -23,6 +23,7 @@ STEEPEST = 2.0  # slope of a PReLU
 # Pixels that go from -1 to 1 lie half way between the steps of that range, where the last bit of a division
 # chooses the step. In a range so much smaller each has a step of its own.
 OFF_THE_MIDDLE = 0.9999
+HALF_WAY = 1e-3  # share of the weights of a layer that may lie so
 METHODS = ("minmax", "mse")
 
 
@@ -104,6 +105,8 @@ def static_qdq(f32: Path, int8: Path, arrays: list[np.ndarray], method: str = "m
     round_once(quantised)
     limit_weights(quantised)
     limit_slopes(quantised)
+    keep_once(quantised)
+    leave_out_zeros(quantised)
     onnx.save(quantised, int8)
     tidy(int8)
 
@@ -131,6 +134,11 @@ def round_once(model: onnx.ModelProto) -> None:
             onward.input[at] = conv.output[0]
             graph.node.remove(down)
             graph.node.remove(up)
+    drop_unused(graph)
+
+
+def drop_unused(graph: onnx.GraphProto) -> None:
+    """Removes the initialisers that no node reads."""
     used = {name for node in graph.node for name in node.input}
     for unused in [i for i in graph.initializer if i.name not in used]:
         graph.initializer.remove(unused)
@@ -168,6 +176,39 @@ def limit_weights(model: onnx.ModelProto) -> None:
         store(bias, np.round(value(bias) * (old / kept)).astype(np.int32))
         store(units, (value(units) * (kept / old)).astype(np.float32))
         store(steps, kept)
+
+
+def keep_once(model: onnx.ModelProto) -> None:
+    """Stores int8 weights once that several convolutions share, each with steps of its own. Changes `model`.
+
+    A weight that lies half way between two steps may have been rounded to either of them.
+    """
+    kept, other = {}, {}
+    for tensor in [i for i in model.graph.initializer if i.data_type == onnx.TensorProto.INT8 and len(i.dims) > 1]:
+        values = onnx.numpy_helper.to_array(tensor).astype(np.int16)
+        alike = (name for name, first in kept.items() if first.shape == values.shape)
+        same = next((name for name in alike if np.abs(kept[name] - values).max() <= 1
+                     and (kept[name] != values).mean() < HALF_WAY), None)
+        if same is None:
+            kept[tensor.name] = values
+        else:
+            other[tensor.name] = same
+    for node in model.graph.node:
+        for at, name in enumerate(node.input):
+            node.input[at] = other.get(name, name)
+    drop_unused(model.graph)
+
+
+def leave_out_zeros(model: onnx.ModelProto) -> None:
+    """Leaves out the zero points of biases, which are zero, as is one that is not there. Changes `model`.
+
+    Those of weights stay: without them ONNX Runtime's exact int8 products (`teacher.session`) fail.
+    """
+    biases = {i.name for i in model.graph.initializer if i.data_type == onnx.TensorProto.INT32}
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in biases and len(node.input) > 2:
+            del node.input[2]
+    drop_unused(model.graph)
 
 
 def limit_slopes(model: onnx.ModelProto) -> None:

@@ -12,6 +12,7 @@ CONFIGS = [
     networks.Config(plan="fused", width=0.25, embedding=16, reduce=2),
     networks.Config(plan="dense", width=0.25, head="depthwise", embedding=16, reduce=2),
     networks.Config(plan="mobilefacenet", width=0.125, activation="prelu", head="depthwise", embedding=16),
+    networks.Config(plan="again", width=0.25, activation="prelu", head="depthwise", embedding=16),
 ]
 
 
@@ -73,6 +74,32 @@ def test_int8_model_keeps_to_the_contract(tmp_path):
     weights = [onnx.numpy_helper.to_array(i) for i in model.graph.initializer if len(i.dims) > 1]
     assert weights and all(w.dtype == np.int8 and w.min() >= -127 for w in weights)
     assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [1, 3, 112, 112]
+
+
+def test_shared_weights_are_stored_once(tmp_path):
+    config = CONFIGS[-1]
+    network, stage = lively(config), networks.stages(config.plan, config.width)[1][3]
+    blocks = [b for b in network.body if isinstance(b, networks.Block) and b.shortcut][-stage.repeat * stage.times:]
+    assert all(a.units[0].conv.weight is b.units[0].conv.weight for a, b in zip(blocks[::2], blocks[1::2]))
+    export.save(networks.fold(network), 16, tmp_path / "f32.onnx", {})
+    quantise.static_qdq(tmp_path / "f32.onnx", tmp_path / "int8.onnx", [images(1)])
+    graph = onnx.load(tmp_path / "int8.onnx").graph
+    stored = [i for i in graph.initializer if i.data_type == onnx.TensorProto.INT8 and len(i.dims) > 1]
+    convolutions = [n for n in graph.node if n.op_type in ("Conv", "Gemm")]
+    assert len(convolutions) - len(stored) == stage.repeat * 2
+
+
+def test_a_deeper_network_is_trained_on_from_the_same_weights():
+    shallow = lively(networks.Config(plan="full", width=0.25, activation="prelu", head="depthwise", embedding=16))
+    deep = networks.deeper(shallow).train()
+    assert networks.cost(deep)[0] > 1.3 * networks.cost(shallow)[0]
+    count = lambda network: sum(p.numel() for p in network.parameters() if p.ndim > 1)
+    assert count(deep) == count(shallow)
+    block, first, second = (networks.deeper(shallow).eval().body[k] for k in (7, 7, 8))
+    x = torch.randn(2, 24, 14, 14)
+    half = [b.eval()(x) - x for b in (first, second)]
+    assert torch.allclose(half[0], half[1], atol=1e-6)
+    assert torch.allclose(2 * half[0], shallow.body[7](x) - x, atol=1e-4)
 
 
 def test_half_width_costs_less():
