@@ -27,7 +27,8 @@ def split(network: torch.nn.Module, *others: torch.nn.Module) -> tuple[list, lis
     """The weights of the network's dense convolutions, for Muon, and all other parameters, of `others` too."""
     units = [m for m in network.modules() if isinstance(m, Unit) and m.conv.groups == 1]
     chosen = {id(m.conv.weight): m.conv.weight for m in units}  # once, though blocks may share them
-    return list(chosen.values()), [p for module in (network, *others) for p in module.parameters() if id(p) not in chosen]
+    rest = [p for module in (network, *others) for p in module.parameters() if id(p) not in chosen]
+    return list(chosen.values()), rest
 
 
 class Muon(torch.optim.Optimizer):
