@@ -246,8 +246,7 @@ impl Worker {
 /// Puts on record what became of a command.
 fn note(shared: &Shared, word: &str, command: Option<CommandFields>) {
     let event = lock(&shared.maker).command(word, command, Timestamp::now());
-    // What cannot be stored has been logged.
-    let _ = shared.publish(event);
+    shared.report(event);
 }
 
 /// Writes down what became of a command, and tells whoever sent it.

@@ -242,8 +242,7 @@ impl Door {
             move || {
                 for report in reported {
                     match report {
-                        // `publish` has logged why, if it could not be stored.
-                        Report::Event(event) => drop(shared.publish(*event)),
+                        Report::Event(event) => shared.report(*event),
                         Report::Words(level, words) => log::log!(level, "door: {words}"),
                     }
                 }

@@ -128,10 +128,10 @@ impl Guard {
                 answer.ruling = Ruling::Denied(reason);
             }
             let events = lock(&self.shared.maker).answer(&answer, Timestamp::now());
-            let stored = events
-                .into_iter()
-                .try_for_each(|event| self.shared.publish(event));
-            if stored.is_ok() && matches!(answer.ruling, Ruling::Granted { .. }) {
+            let mut events = events.into_iter();
+            if !matches!(answer.ruling, Ruling::Granted { .. }) {
+                events.for_each(|event| self.shared.report(event));
+            } else if events.all(|event| self.shared.publish(event).is_ok()) {
                 self.door.open_on(taken);
             }
         }

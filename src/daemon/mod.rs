@@ -120,6 +120,7 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
     });
     let shared = Arc::new(Shared {
         store: Mutex::new(store),
+        waiting: Mutex::default(),
         state,
         sink: Mutex::new(sink),
         maker: Mutex::new(maker),
@@ -255,6 +256,13 @@ async fn serve(load: Load, stdout: bool) -> Result<()> {
     // No command can come any more.
     for thread in commanding {
         result = result.and(finish(thread).await);
+    }
+    shared.catch_up();
+    let lost = self::lock(&shared.waiting).len();
+    if lost > 0 {
+        log::error!(
+            "{lost} events could not be stored: somebody else still writes to the database"
+        );
     }
     log::info!("stopped");
     result

@@ -1,5 +1,6 @@
 //! What the threads of the daemon share: the store, what is told outside, and what holds now.
 
+use std::collections::VecDeque;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
@@ -18,9 +19,14 @@ use crate::mqtt::DeviceState;
 use crate::setup::Setup;
 use crate::store::{Store, StoreError};
 
+/// Events at most that wait for a database that somebody else writes to.
+const WAITING: usize = 1000;
+
 /// What the vision thread and the capture thread share with the rest.
 pub(super) struct Shared {
     pub(super) store: Mutex<Store>,
+    /// Events that nothing hangs on, until the database is free again.
+    pub(super) waiting: Mutex<VecDeque<VerificationEvent>>,
     pub(super) state: watch::Sender<DeviceState>,
     pub(super) sink: Mutex<Box<dyn EventSink>>,
     pub(super) maker: Mutex<EventMaker>,
@@ -40,29 +46,62 @@ impl Shared {
     /// Stores an event, then hands it to the sink. An event that cannot be stored is an error of
     /// the daemon: it is logged and not sent, because nothing may be sent that is not stored.
     pub(super) fn publish(&self, event: VerificationEvent) -> Result<(), StoreError> {
-        let mut sink = lock(&self.sink);
-        let recorded = lock(&self.store).record(event, sink.uses_outbox());
-        self.tell_store(recorded.is_ok());
-        match recorded {
-            Ok(recorded) => {
-                if recorded.dropped > 0 {
-                    log::warn!(
-                        "the outbox is full: {} old events left it",
-                        recorded.dropped
-                    );
-                }
-                let event = &recorded.event;
-                let device = lock(&self.setup).config.camera.device.clone();
-                journal::write(event, &device.to_string_lossy());
-                lock(&self.words).event(event);
-                sink.deliver(event);
-                Ok(())
-            }
-            Err(error) => {
-                log::error!("an event could not be stored and is not sent: {error}");
-                Err(error)
-            }
+        self.catch_up();
+        self.record(event)
+            .inspect_err(|error| self.tell_lost(error))
+    }
+
+    /// The same for an event that nothing hangs on, which can wait while somebody else writes to the
+    /// database: a removal may take longer than [`Store`] is patient.
+    pub(super) fn report(&self, event: VerificationEvent) {
+        let mut waiting = lock(&self.waiting);
+        if waiting.len() == WAITING {
+            waiting.pop_front();
+            self.tell_lost(&StoreError::Busy);
         }
+        waiting.push_back(event);
+        self.store_all(&mut waiting);
+    }
+
+    /// Stores the events that wait, if that is possible by now.
+    pub(super) fn catch_up(&self) {
+        self.store_all(&mut lock(&self.waiting));
+    }
+
+    fn store_all(&self, waiting: &mut VecDeque<VerificationEvent>) {
+        while let Some(event) = waiting.front() {
+            match self.record(event.clone()) {
+                Err(StoreError::Busy) => {
+                    return log::warn!("{} events wait for the database", waiting.len());
+                }
+                Err(error) => self.tell_lost(&error),
+                Ok(()) => {}
+            }
+            waiting.pop_front();
+        }
+    }
+
+    fn record(&self, event: VerificationEvent) -> Result<(), StoreError> {
+        let mut sink = lock(&self.sink);
+        let recorded = lock(&self.store).record(event, sink.uses_outbox())?;
+        self.tell_store(true);
+        if recorded.dropped > 0 {
+            log::warn!(
+                "the outbox is full: {} old events left it",
+                recorded.dropped
+            );
+        }
+        let event = &recorded.event;
+        let device = lock(&self.setup).config.camera.device.clone();
+        journal::write(event, &device.to_string_lossy());
+        lock(&self.words).event(event);
+        sink.deliver(event);
+        Ok(())
+    }
+
+    fn tell_lost(&self, error: &StoreError) {
+        log::error!("an event could not be stored and is not sent: {error}");
+        self.tell_store(false);
     }
 
     /// Says whether an event could be stored.
@@ -83,8 +122,7 @@ impl Shared {
         let before = std::mem::replace(&mut lock(&self.words).camera, words);
         if let Some(reason) = reason {
             let event = lock(&self.maker).camera(reason, Timestamp::now());
-            // `publish` has logged why, if it could not be stored.
-            let _ = self.publish(event);
+            self.report(event);
         }
         before
     }
@@ -102,8 +140,7 @@ impl Shared {
     /// Puts on record that the daemon ends because of an error.
     pub(super) fn tell_fault(&self) {
         let event = lock(&self.maker).fault(Timestamp::now());
-        // What cannot be stored has been logged.
-        let _ = self.publish(event);
+        self.report(event);
     }
 }
 

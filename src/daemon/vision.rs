@@ -252,7 +252,7 @@ impl Vision {
             let now = Timestamp::now();
             let event = lock(&self.shared.maker).decision(decision, size, &step.timings, now);
             // Nothing hangs on it here: the guard stores its own event before it opens.
-            let _ = self.shared.publish(event);
+            self.shared.report(event);
         }
     }
 
@@ -265,6 +265,7 @@ impl Vision {
             log::error!("the gallery could not be read again: {error:#}");
             self.forget_removed();
         }
+        self.shared.catch_up();
         self.pruning.run(&self.shared);
         let rate = self.pace.rate(self.kept);
         let dropped = slot.replaced() + self.progress.dropped.load(Ordering::Relaxed);

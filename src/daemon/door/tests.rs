@@ -53,6 +53,7 @@ fn stage_with(folder: &std::path::Path, pulse: &str, max_age: &str) -> Stage {
     let store = Store::open(&setup.config.store, Timestamp::now()).unwrap();
     let shared = Arc::new(Shared {
         store: Mutex::new(store),
+        waiting: Mutex::default(),
         state: watch::channel(DeviceState::default()).0,
         sink: Mutex::new(Box::new(Nowhere)),
         maker: Mutex::new(maker),
@@ -150,6 +151,30 @@ fn a_device_that_can_store_nothing_says_so() {
             service.status()
         );
     }
+}
+
+/// A removal may write for longer than anybody waits.
+#[test]
+fn what_nothing_hangs_on_waits_for_the_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = stage(folder.path(), LONG);
+    let intruder = rusqlite::Connection::open(folder.path().join("door.db")).unwrap();
+    intruder.execute_batch("begin immediate").unwrap();
+    stage
+        .shared
+        .tell_camera("gone", String::new(), Some("lost"));
+    stage.shared.tell_fault();
+    assert!(
+        stage.door.control().open("a test").is_err(),
+        "that does not wait"
+    );
+    assert_eq!(lock(&stage.shared.waiting).len(), 2);
+    assert_eq!(stage.shared.state.borrow().events_not_stored, 1);
+    intruder.execute_batch("rollback").unwrap();
+    stage.shared.catch_up();
+    assert_eq!(stage.shared.state.borrow().store, "ok");
+    stage.door.stop().unwrap();
+    assert_eq!(stage.reasons().len(), 2);
 }
 
 #[test]
