@@ -6,7 +6,7 @@ CARGO ?= scripts/cargo
 # Where the scripts look for what was built, whatever is set elsewhere.
 export CARGO_TARGET_DIR = $(CURDIR)/target
 
-# The package's architecture: arm64, built with Debian's cross compiler, or amd64.
+# The package's architecture, arm64 or amd64. Elsewhere than on arm64 Debian's cross compiler builds for it.
 ARCH ?= arm64
 
 .PHONY: demo test test-arm test-safety test-device compare deb deny lint build clean
